@@ -115,8 +115,10 @@ class _Cache(FunctionCache):
         """Return what came with the package for a key of the cache: a signature, a processor, and the function."""
         signature, processor, function = key
         file = shipped(self._function, SHIPPED)
-        runs = (processor, *((processor[0], *_COMMON) for _ in range(runs_common_code())))
-        return next(filter(None, (file.load((signature, one, function)) for one in runs)), None)
+        for_this = file.load((signature, processor, function))
+        if for_this is not None or not runs_common_code():
+            return for_this
+        return file.load((signature, (processor[0], *_COMMON), function))
 
     def ship(self, folder: Path, sig: Any, compiled_as: Any) -> None:
         """Write the machine code for a signature into a folder."""
@@ -188,7 +190,7 @@ def are_kept(modules: Collection[str]) -> bool:
 
 def _is_kept(loop: Any) -> bool:
     # Numba has no public way to ask; a key of its index is a signature, a processor, and the function.
-    names = {llvm.get_host_cpu_name(), *(_COMMON[:1] if runs_common_code() else ())}
+    names = [llvm.get_host_cpu_name()] + ([_COMMON[0]] if runs_common_code() else [])
     if any(processor[1] in names for _, processor, _ in shipped(loop.py_func, SHIPPED)._load_index()):  # noqa: SLF001
         return True
     source = Path(loop.py_func.__code__.co_filename)

@@ -6,10 +6,10 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.vocab.normalisation import spellings
-from mlimages_dataset.vocab.sense_features import Candidate, ancestors
+from mlimages_dataset.vocab.sense_features import Candidate
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Collection, Mapping, Sequence
 
     from mlimages_dataset.vocab.matching import NamedSenses
     from mlimages_dataset.vocab.normalisation import ParsedName
@@ -52,17 +52,22 @@ def read_elsewhere(
     return next((read[form] for form in forms if form in read), None)
 
 
-def with_read(named: NamedSenses, read: ReadElsewhere, wordnet: WordNet) -> NamedSenses:
+def with_read(named: NamedSenses, read: ReadElsewhere, there: Collection[int], wordnet: WordNet) -> NamedSenses:
     """Return the class with the sense that was read elsewhere, if WordNet has not this name for it.
 
     A motorbike is a motorcycle and Felidae are felines. But a game is not the ball that collections of boxes mean by
     its name, and what agrees with words in brackets or a parent in the list needs no other sense.
+
+    Args:
+        named: the class.
+        read: what its name means elsewhere.
+        there: the synset that this is, and all above it: a candidate among them is the same or a broader sense.
+        wordnet: the noun synsets.
     """
-    synset = wordnet.index_of_wnid[read.wnid]
     acts = all(wordnet.lexicographer_files[one.synset] == "noun.act" for one in named.candidates)
-    there = ancestors(wordnet, synset)
     if named.narrowed_by or acts or any(one.synset in there for one in named.candidates):
         return named
+    synset = wordnet.index_of_wnid[read.wnid]
     more = Candidate(synset, wordnet.lemmas[synset][0].lower(), is_base_form=False)
     candidates = (*named.candidates, more)
     return replace(named, candidates=candidates, allowed=candidates)

@@ -244,7 +244,7 @@ def bare_categories(
     own = {one.source for one in lists if one.own}
     roots = {vocabulary.index_of_wnid[wnid] for wnid in ROOTS}
     parents = edited_parents(network, reviewed.edges)
-    dropped = {row.wnid for row in reviewed.categories if not row.add}
+    no_category = {row.wnid for row in reviewed.categories if not row.add}.union(ROOTS)
 
     @functools.cache
     def is_rooted(synset: int) -> bool:
@@ -253,7 +253,7 @@ def bare_categories(
     @functools.cache
     def has_nearer(synset: int) -> bool:
         return any(
-            (is_rooted(above) and network.wnids[above] not in dropped.union(ROOTS)) or has_nearer(above)
+            (is_rooted(above) and network.wnids[above] not in no_category) or has_nearer(above)
             for above in parents[synset]
         )
 

@@ -48,7 +48,7 @@ if TYPE_CHECKING:
 
 _READ_SHARE = 0.5
 """How much all features but those of the list count for a name that was read elsewhere (decision 2)."""
-_OF_THE_LIST = np.array(["in the source" in one or "of the source" in one for one in FEATURES])
+_OF_THE_LIST = np.array([one.endswith(" the source") for one in FEATURES])
 """Whether a feature is of the list, shape (F,)."""
 _SMALL_LIST, _EMPHASIS = 200, 1.5
 """Names of a small list, and how much more its density counts there: such lists are mostly of one kind."""
@@ -330,11 +330,12 @@ def _match(named: NamedSenses, around: Surroundings, read: ReadElsewhere | None 
         return Match(named.source_class, read.wnid, MatchRule.READ_ELSEWHERE, read.evidence, (), ELSEWHERE)
     if not named.allowed:
         return _unmatched(named, around.wordnet)
-    named = _as_spelled(named if read is None else with_read(named, read, around.wordnet), around)
-    features = feature_matrix(named.allowed, around)
     there = set() if read is None else ancestors(around.wordnet, around.wordnet.index_of_wnid[read.wnid])
-    scores = features @ _weights()
-    if read is not None:
+    named = _as_spelled(named if read is None else with_read(named, read, there, around.wordnet), around)
+    features = feature_matrix(named.allowed, around)
+    if read is None:
+        scores = features @ _weights()
+    else:
         agree = np.array([one.synset in there for one in named.allowed])
         scores = features @ (_weights() * np.where(_OF_THE_LIST, 1, _READ_SHARE)) + read.score * agree
     order = np.argsort(-scores, kind="stable")

@@ -172,6 +172,8 @@ def unsafe(header: tarfile.TarInfo) -> str:
         return f"a link to {as_text(header.linkname)}"
     if not header.isreg():
         return "not a regular file"
+    if not header.name:
+        return "it has no name"
     if header.name.startswith("/") or "\\" in header.name or ".." in header.name.split("/") or "\0" in header.name:
         return "its name leads out of the archive"
     return ""

@@ -78,6 +78,15 @@ def test_an_extension_that_claims_what_cannot_be_is_an_error(size: int) -> None:
         list(archive_members(io.BytesIO(header.tobuf(tarfile.PAX_FORMAT)), most_bytes=MOST))
 
 
+def test_a_member_without_a_name_has_a_row_that_says_so() -> None:
+    content = tar_of({"": b"1", "a.jpg": b"2"}, tarfile.USTAR_FORMAT)
+    unnamed, named = (
+        (member.path, member.content()) for member in archive_members(io.BytesIO(content), most_bytes=MOST)
+    )
+    assert unnamed == ("", Inspection(Status.UNSAFE_NAME, "it has no name"))
+    assert named == ("a.jpg", b"2")
+
+
 class OneWay(io.RawIOBase):
     """A stream that cannot go back, as a pipe."""
 

@@ -145,9 +145,10 @@ def _annotation(region: Mapping[str, Any], row: int, image: int, size: Size) -> 
 def _run_lengths(mask: str) -> Json | None:
     """Return the run lengths that a mask holds; None if it is a file, or malformed."""
     try:
-        return parse_json(mask) if mask.startswith("{") else None
+        found = parse_json(mask) if mask.startswith("{") else None
     except ValueError:
         return None
+    return found if isinstance(found, dict) and found.keys() == {"size", "counts"} else None
 
 
 def _short(number: float) -> float:

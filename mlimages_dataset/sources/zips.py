@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import as_text, reason, system_errors
+from mlimages_dataset.sources.packing import refuse_other_archive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -93,6 +94,7 @@ def zip_errors(archive: Location) -> Iterator[None]:
         with system_errors(archive):
             yield
     except ZIP_FAULTS as error:
+        refuse_other_archive(archive, "zip")
         raise DataError(
             f"is not a complete zip archive ({reason(error)})", where=archive, remedy="obtain it again"
         ) from error

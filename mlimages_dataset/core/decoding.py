@@ -36,6 +36,7 @@ _RECORD = "record"
 _KINDS = {str: "a text", int: "a whole number", bool: "true or false", float: "a number"}
 _MOST_BITS = 1 << 13
 """About 2,500 digits: Python writes no number of more than 4,300."""
+_INT64_BITS = 63
 _Value = TypeVar("_Value")
 
 
@@ -235,6 +236,8 @@ def _plain(value: object, kind: type) -> object:
             raise _Refused(f" is {as_written(value)}", "give a number that a float can hold") from error
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise _Refused(f" is {as_written(value)}", f"give {_KINDS[kind]}")
+    if kind is int and cast("int", value).bit_length() > _INT64_BITS:
+        raise _Refused(f" is {as_written(value)}", "give a whole number that int64 can hold")
     return value
 
 

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.exports.counts import ExportCounts, summed
 from mlimages_dataset.exports.publication import ORIGIN_NAMES
 from mlimages_dataset.exports.sizes import size_tables, sizes_of_part
@@ -30,6 +31,7 @@ from mlimages_dataset.tables.schemas import REGION_FLAGS, REGIONS, Origin
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
 
+    from mlimages_dataset.core.decoding import Json
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.exports.sizes import Size
     from mlimages_dataset.exports.writing import Export, PartWritten, Written
@@ -72,7 +74,7 @@ def _jobs(parts: Sequence[Location], out: Location) -> Iterator[_Job]:
     image, row = 1, 1
     for number, part in enumerate(parts):
         yield part, image, row, out / f"{PARTIAL_PREFIX}regions-{number:05d}"
-        ids = pa.chunked_array([batch.column("image_id") for batch in scan_table(part, REGIONS, columns=["image_id"])])
+        ids = pa.chunked_array((batch[0] for batch in scan_table(part, REGIONS, columns=["image_id"])), pa.string())
         image, row = image + pc.count_distinct(ids).as_py(), row + len(ids)
 
 
@@ -118,7 +120,7 @@ def _annotation(region: Mapping[str, Any], row: int, image: int, size: Size) -> 
     left, top = _short(region["xmin"] * across), _short(region["ymin"] * down)
     width = _short(region["xmax"] * across - left) or (region["xmax"] - region["xmin"]) * across
     height = _short(region["ymax"] * down - top) or (region["ymax"] - region["ymin"]) * down
-    is_run_lengths = region["mask"].startswith("{")
+    run_lengths = _run_lengths(region["mask"])
     attributes: dict[str, Any] = {flag: True for flag in _FLAGS if region[flag]}
     if region["origin"] != Origin.ORIGINAL:
         attributes["origin"] = ORIGIN_NAMES[region["origin"]]
@@ -129,7 +131,7 @@ def _annotation(region: Mapping[str, Any], row: int, image: int, size: Size) -> 
         "bbox": [left, top, width, height],
         "area": width * height,
         "iscrowd": int(region["crowd"]),
-        "segmentation": json.loads(region["mask"]) if is_run_lengths else [],
+        "segmentation": run_lengths or [],
     }
     more = {
         "ignore": 1 if region["difficult"] else None,
@@ -137,7 +139,16 @@ def _annotation(region: Mapping[str, Any], row: int, image: int, size: Size) -> 
         "attributes": attributes or None,
     }
     annotation |= {key: value for key, value in more.items() if value is not None}
-    return annotation, int(bool(region["mask"]) and not is_run_lengths)
+    return annotation, int(bool(region["mask"]) and run_lengths is None)
+
+
+def _run_lengths(mask: str) -> Json | None:
+    """Return the run lengths that a mask holds; None if it is a file, or malformed."""
+    try:
+        found = parse_json(mask) if mask.startswith("{") else None
+    except ValueError:
+        return None
+    return found if isinstance(found, dict) and found.keys() == {"size", "counts"} else None
 
 
 def _short(number: float) -> float:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, UnidentifiedImageError, features
 
+from mlimages_dataset.images.blocks import is_cut
 from mlimages_dataset.images.formats import AVIF, kind_of, not_decoded_jpeg
 from mlimages_dataset.images.jpeg import whole_size
 from mlimages_dataset.images.orientation import UPRIGHT, orientation_note, orientation_of
@@ -82,6 +83,7 @@ PILLOW_FORMATS = tuple(one.pillow for one in _FORMATS)
 
 _SNIFFED_BYTES = 1024
 _DETAIL_CHARACTERS = 200
+_CUT = "the file is cut behind its first frame"
 
 
 def inspect(content: bytes, limits: Limits = Limits(), *, decode: bool = True) -> Inspection:
@@ -134,6 +136,8 @@ def _inspect_picture(content: bytes, form: _Format, limits: Limits, *, decode: b
                 if form.pillow == "JPEG":
                     image.draft("L", (max(1, width // 8), max(1, height // 8)))
                 image.load()
+            if decode and is_cut(content, form.pillow):
+                return Inspection(Status.BROKEN, f"{form.pillow}: {_CUT}", width, height, form.suffix)
             orientation = orientation_of(image, decoded=decode)
     except Image.DecompressionBombError:
         return Inspection(Status.TOO_MANY_PIXELS, f"more than {MAX_PIXELS:,} pixels", suffix=form.suffix)

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import hashlib
 import operator
+import re
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -15,7 +16,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlimages_dataset.core.documents import written_csv
-from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import relative
 from mlimages_dataset.images.check import inspect
 from mlimages_dataset.images.duplicates import (
@@ -57,6 +58,7 @@ if TYPE_CHECKING:
 COPIES_FILE = "duplicates.csv"
 LEAKAGE_FILE = "leakage.csv"
 _PICTURES_OF_JOB = 4096
+_DIGEST = re.compile(r"[0-9a-f]{64}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,7 +153,10 @@ def duplicates_stage(
 
     def work(at: Workplace) -> StageResult[DuplicatesSummary]:
         copies = find_copies(images, tolerance, mapper=at.engine.mapper, progress=at.engine.progress)
-        return write_copies(copies, Lookup(images), at, labels, merge=merge)
+        index = Lookup(images)
+        if isinstance(index.store, ImageIndex):
+            index.store.refuse_other_rows(len(copies.prints))
+        return write_copies(copies, index, at, labels, merge=merge)
 
     return Stage(
         name="duplicates",
@@ -192,11 +197,21 @@ def find_copies(
 
 
 def _fingerprints(part: str, *, folder: Location, perceptual: bool) -> _Part:
-    """Return the fingerprints and the pixels of a part's saved pictures."""
+    """Return the fingerprints and the pixels of a part's saved pictures.
+
+    Raises:
+        DataError: the digest of a row is none.
+    """
     reader = ShardReader(folder)
     digests, pixels, hashes = [], [], []
     for batch in scan_table(folder / part, IMAGES):
         for row in batch.filter(pc.equal(batch.column("status"), Status.SAVED.value)).to_pylist():
+            if not _DIGEST.fullmatch(row["digest"]):
+                raise DataError(
+                    f"the digest of {row['image_id']} is {row['digest']!r}, which is none",
+                    where=folder / part,
+                    remedy="run mlimages-build images verify",
+                )
             digests.append(row["digest"])
             pixels.append(row["width"] * row["height"])
             hashes.append(_hashes(reader.read(row["shard"], row["offset"], row["bytes"])) if perceptual else None)

@@ -13,11 +13,11 @@ from typing import TYPE_CHECKING
 
 import pyarrow.compute as pc
 
-from mlimages_dataset.core.errors import UsageError
-from mlimages_dataset.core.locations import user_cache
+from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.locations import is_local, user_cache
 from mlimages_dataset.images.indexed import FORMAT, PLACES, IndexedStore, write_places
 from mlimages_dataset.images.statuses import Status
-from mlimages_dataset.pipeline.records import CACHE_PREFIX, read_manifest
+from mlimages_dataset.pipeline.records import CACHE_PREFIX, read_manifest, stands
 from mlimages_dataset.tables.parquet import scan_table
 from mlimages_dataset.tables.parts import MANIFEST_NAME
 from mlimages_dataset.tables.schemas import IMAGES
@@ -44,9 +44,10 @@ class ImageIndex(IndexedStore):
 
         Raises:
             UsageError: the folder has no manifest, or no finished images.
-            DataError: a table is damaged.
+            DataError: a table is damaged, or changed since it was written.
         """
         digests = image_parts(folder)
+        _refuse_changed(folder, digests)
         key = hashlib.sha256(json.dumps([FORMAT, digests]).encode()).hexdigest()[:16]
         beside = folder / f"{CACHE_PREFIX}index-{key}.arrow"
         own = user_cache() / f"index-{key}.arrow"
@@ -65,6 +66,15 @@ class ImageIndex(IndexedStore):
         else:
             write_index(own, parts)
         return cls(own, folder)
+
+    def refuse_other_rows(self, saved: int) -> None:
+        """Raise `DataError` unless the tables have as many saved pictures as the index that was made from them."""
+        if saved != len(self):
+            raise DataError(
+                f"the tables have {saved:,} saved pictures, and their index has {len(self):,}: they were changed",
+                where=self.folder,
+                remedy="run mlimages-build images verify",
+            )
 
     @property
     def digest(self) -> str:
@@ -89,6 +99,21 @@ def image_parts(folder: Location) -> dict[str, str]:
             "holds no finished images", where=folder, remedy="finish images download or images ingest first"
         )
     return digests
+
+
+def _refuse_changed(folder: Location, parts: Iterable[str]) -> None:
+    """Raise `DataError` if a table has another size than the manifest says: the index tells what it was before."""
+    if not is_local(folder):  # a request for each
+        return
+    files = read_manifest(folder).files
+    for path in parts:
+        if (folder / path).is_file() and not stands(folder / path, files[path]):
+            size = (folder / path).stat().st_size
+            raise DataError(
+                f"has {size:,} bytes where the manifest has {files[path].bytes:,}",
+                where=folder / path,
+                remedy="run mlimages-build images verify",
+            )
 
 
 def write_index(path: Path, parts: Iterable[Location]) -> None:

@@ -25,6 +25,7 @@ from mlimages_dataset.images.tfrecords import tfrecord_members
 from mlimages_dataset.images.zips import zip_file_members
 from mlimages_dataset.sources.class_lists import TENCENT_HEADER, parse_tencent_dictionary
 from mlimages_dataset.sources.folders import is_mask, is_wnid
+from mlimages_dataset.sources.packing import refuse_other_archive
 from mlimages_dataset.sources.tars import ARCHIVE_NAME
 from mlimages_dataset.sources.zips import ZIP_NAME
 from mlimages_dataset.tables.files import read_lines
@@ -59,7 +60,7 @@ def members_of(source: Location, form: Form, limits: Limits, class_ids: tuple[st
 
     Raises:
         UsageError: there is no such source, or it has no known format.
-        DataError: an archive or a TFRecord file is truncated or damaged.
+        DataError: an archive or a TFRecord file is truncated, damaged or of another kind than its name says.
     """
     if form is Form.TFRECORDS or source.name.lower().endswith(_TFRECORD_NAME):
         for file in sorted(path for path in below(source) if path.is_file()) if source.is_dir() else [source]:
@@ -76,6 +77,7 @@ def members_of(source: Location, form: Form, limits: Limits, class_ids: tuple[st
         members = read(source, most_bytes=limits.bytes, folder=folder)
         yield from members if folder else with_masks_of_archive(source, members, most_bytes=limits.bytes)
     else:
+        refuse_other_archive(source, "tar")
         raise UsageError(
             "is neither a folder, nor a tar or zip archive, TFRecord or Parquet file by its suffix",
             where=source,

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING
 from upath import UPath
 
 from mlimages_dataset.core.errors import DataError, UsageError
-from mlimages_dataset.core.locations import is_inside, is_plain, reason, system_errors
+from mlimages_dataset.core.locations import is_inside, is_plain, reason, refuse_special, system_errors
 from mlimages_dataset.tables.files import Receipt, whole_file
 
 if TYPE_CHECKING:
@@ -202,6 +202,7 @@ class _Descriptor:
     __slots__ = ("number",)
 
     def __init__(self, path: Path) -> None:
+        refuse_special(path)
         self.number = os.open(path, os.O_RDONLY | getattr(os, "O_CLOEXEC", 0))
 
     def __del__(self) -> None:

@@ -370,7 +370,7 @@ def _wanted_pictures(images: Location, index: Lookup, wanted: NDArray[np.bool_])
     """Yield the wanted pictures of a store; `wanted` has one value for each, bool, shape (N,)."""
     numbers = np.flatnonzero(wanted)
     if isinstance(index.store, ImageIndex):
-        rows = _wanted_rows(images, wanted)
+        rows = _wanted_rows(images, index.store, wanted)
         for k, row in zip(numbers.tolist(), rows, strict=True):
             yield _Picture(row["image_id"], functools.partial(_ours, row, index.store, k))
     else:
@@ -378,14 +378,22 @@ def _wanted_pictures(images: Location, index: Lookup, wanted: NDArray[np.bool_])
             yield _Picture(index.store.image_id(k), functools.partial(_theirs, index, k))
 
 
-def _wanted_rows(images: Location, wanted: NDArray[np.bool_]) -> Iterator[Mapping[str, Any]]:
-    """Yield the wanted rows of a folder of ours; `wanted` has one value for each saved row, bool, shape (N,)."""
+def _wanted_rows(images: Location, index: ImageIndex, wanted: NDArray[np.bool_]) -> Iterator[Mapping[str, Any]]:
+    """Yield the wanted rows of a folder of ours; `wanted` has one value for each saved row, bool, shape (N,).
+
+    Raises:
+        DataError: its tables have other rows than the index.
+    """
     first = 0
     for path in image_parts(images):
         for batch in scan_table(images / path, IMAGES):
             saved = batch.filter(pc.equal(batch.column("status"), Status.SAVED.value))
-            yield from saved.filter(pa.array(wanted[first : first + saved.num_rows])).to_pylist()
+            chosen = wanted[first : first + saved.num_rows]
             first += saved.num_rows
+            if len(chosen) < saved.num_rows:
+                break
+            yield from saved.filter(pa.array(chosen)).to_pylist()
+    index.refuse_other_rows(first)
 
 
 def _ours(row: Mapping[str, Any], store: ImageIndex, k: int) -> tuple[bytes, Inspection, Mapping[str, bytes]]:

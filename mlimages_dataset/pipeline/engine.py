@@ -11,7 +11,14 @@ import contextlib
 import os
 import signal
 import threading
-from concurrent.futures import BrokenExecutor, CancelledError, Future, ThreadPoolExecutor, wait
+from concurrent.futures import (
+    BrokenExecutor,
+    CancelledError,
+    Future,
+    InvalidStateError,
+    ThreadPoolExecutor,
+    wait,
+)
 from typing import TYPE_CHECKING, Protocol, TypeVar
 
 from mlimages_dataset.core.errors import MLImagesError, UsageError
@@ -86,7 +93,7 @@ class _Pool:
         if len(every) <= 1:
             return map(function, every)
         pool = self._processes()
-        return _results(collections.deque(pool.submit(function, job) for job in every), self.end)
+        return _results(collections.deque(_forgiving(pool.submit(function, job)) for job in every), self.end)
 
     def end(self) -> None:
         """End the processes in the midst of their jobs; what they have written is not whole, and does not count."""
@@ -105,6 +112,24 @@ class _Pool:
             pool = ProcessPoolExecutor(self.workers, mp_context=context, initializer=follow_parent)
             self._made = self._until_the_end.enter_context(pool)
         return self._made
+
+
+class _Forgiving(Future[_Result]):
+    """A future that takes no error after it was cancelled.
+
+    Python 3.11 tells all futures of a pool whose process died, also cancelled ones, which raise: then the pool's own
+    thread ends, and whoever waits for the others waits forever.
+    """
+
+    def set_exception(self, exception: BaseException | None) -> None:
+        """See `Future`."""
+        with contextlib.suppress(InvalidStateError):
+            super().set_exception(exception)
+
+
+def _forgiving(future: Future[_Result]) -> Future[_Result]:
+    future.__class__ = _Forgiving  # a pool makes its futures itself
+    return future
 
 
 class _Threads:
@@ -136,9 +161,7 @@ def _results(
         end_jobs()
         raise
     finally:
-        for future in futures:
-            future.cancel()
-        wait(futures)
+        wait([future for future in futures if not future.cancel()])
 
 
 def follow_parent() -> None:

@@ -134,13 +134,14 @@ def read_manifest(folder: Location) -> Manifest:
         # A manifest may come from a stranger, and the files that it names are read, and removed when a stage is done
         # again.
         outputs = {path for record in manifest.stages.values() for path in record.outputs}
-        strangers = [*paths_outside(folder, {*manifest.files, *outputs}), *sorted(outputs - manifest.files.keys())]
-        if strangers:
+        if strangers := paths_outside(folder, {*manifest.files, *outputs}):
             raise DataError(
                 f"it names {strangers[0]!r}, which is not a file inside the folder",
                 where=path,
                 remedy="do not trust it; if you made a link to a folder there, replace the link by the folder",
             )
+        if lacking := sorted(outputs - manifest.files.keys()):
+            raise ValueError(f"files has no {lacking[0]}, which a stage wrote")  # noqa: TRY301 - told below
     except OSError as error:
         raise DataError(f"cannot be read ({reason(error)})", where=path, remedy="check its permissions") from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:

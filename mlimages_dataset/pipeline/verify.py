@@ -9,7 +9,7 @@ import pyarrow.parquet as pq
 from mlimages_dataset.core.locations import reason, relative
 from mlimages_dataset.pipeline.records import CACHE_PREFIX, UNFINISHED, FileRecord, other_versions, read_manifest
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, file_digest
-from mlimages_dataset.tables.parquet import parquet_source
+from mlimages_dataset.tables.parquet import SCHEMA_KEY, parquet_source
 from mlimages_dataset.tables.parts import BEGUN_PREFIX, MANIFEST_NAME
 
 if TYPE_CHECKING:
@@ -42,14 +42,18 @@ def _check_file(folder: Location, path: str, record: FileRecord) -> Iterator[str
         yield f"{path}: is missing; run the build again to restore it"
         return
     what = []
-    if file_digest(file) != record.sha256:
-        size = file.stat().st_size
-        same = size == record.bytes
-        what.append("its bytes changed" if same else f"{size:,} bytes where the manifest has {record.bytes:,}")
+    size = file.stat().st_size
+    if size != record.bytes:
+        what.append(f"{size:,} bytes where the manifest has {record.bytes:,}")
+    elif file_digest(file) != record.sha256:
+        what.append("its bytes changed")
     if record.rows >= 0:
         try:
             with parquet_source(file) as source:
-                rows = pq.read_metadata(source).num_rows
+                metadata = pq.read_metadata(source)
+            rows, schema = metadata.num_rows, (metadata.metadata or {}).get(SCHEMA_KEY, b"").decode(errors="replace")
+            if schema and schema != record.schema:
+                what.append(f"its schema is {schema}, and the manifest has {record.schema!r}")
             if rows != record.rows:
                 much = f"{abs(rows - record.rows):,} {'row' if abs(rows - record.rows) == 1 else 'rows'}"
                 direction = "more" if rows > record.rows else "fewer"
@@ -63,7 +67,11 @@ def _check_file(folder: Location, path: str, record: FileRecord) -> Iterator[str
 
 def _files_of(folder: Location) -> Iterator[str]:
     """Yield the files below a folder, except unfinished ones, caches, and those of other builds in sub-folders."""
-    inner = [relative(path.parent, folder) + "/" for path in folder.rglob(MANIFEST_NAME) if path.parent != folder]
+    inner = [
+        relative(path.parent, folder) + "/"
+        for path in folder.rglob(MANIFEST_NAME)
+        if path.parent != folder and path.is_file()
+    ]
     for path in folder.rglob("*"):
         name = relative(path, folder)
         known = name == MANIFEST_NAME or name.startswith(tuple(inner)) or _is_partial(path, folder)

@@ -248,7 +248,8 @@ def verify(folder: Location) -> list[str]:
     """
     problems = verify_folder(folder)
     if (folder / IMAGES_FOLDER / MANIFEST_NAME).is_file():
-        problems += [f"{IMAGES_FOLDER}/{problem}" for problem in verify_folder(folder / IMAGES_FOLDER)]
+        found = verify_folder(folder / IMAGES_FOLDER)
+        problems += [f"{IMAGES_FOLDER}{': ' if one == UNFINISHED else '/'}{one}" for one in found]
     manifest = read_manifest(folder)
     if problems:
         return [*problems, *_label_differences(folder, manifest, problems)]

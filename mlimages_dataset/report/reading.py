@@ -126,7 +126,8 @@ def _splits(labels: LabelsSummary | None, n_classes: int) -> tuple[LabelStatisti
 
 
 def _statistics(split: SplitSummary, n_classes: int) -> LabelStatistics:
-    if len(split.images_of_class) != n_classes or {*split.labels_of_origin} != {one.name.lower() for one in Origin}:
+    is_of_classes = {len(split.images_of_class), len(split.absent_of_class)} == {n_classes}
+    if not is_of_classes or {*split.labels_of_origin} != {one.name.lower() for one in Origin}:
         raise DataError(
             "the labels belong to another vocabulary or version", where=MANIFEST_NAME, remedy="build the folder again"
         )

@@ -13,8 +13,12 @@ import tarfile
 import zlib
 from typing import IO, TYPE_CHECKING, Protocol
 
+from mlimages_dataset.core.errors import DataError
+
 if TYPE_CHECKING:
     from collections.abc import Generator, Iterator
+
+    from mlimages_dataset.core.locations import Location
 
 BLOCK_BYTES = 1 << 20
 _HEAD_BYTES = 10
@@ -34,6 +38,31 @@ class Packing(enum.Enum):
     BZIP2 = b"BZh"
     XZ = b"\xfd7zXZ\0"
     LZMA = b"\x5d\0\0"
+
+
+_TAR_MARK, _TAR_MARK_AT = b"ustar", 257
+_KINDS = {
+    b"PK\x03\x04": ("a zip archive", "give it a name that ends in .zip"),
+    b"\x28\xb5\x2f\xfd": ("compressed with zstd", "decompress it first, for example with zstd -d"),
+    b"7z\xbc\xaf": ("a 7-Zip archive", "unpack it first, for example with 7z x"),
+    b"Rar!": ("a RAR archive", "unpack it first, for example with unrar x"),
+    **{packing.value: ("no zip archive, but compressed", "give it the name of a tar archive") for packing in Packing},
+}
+_TAR = ("a tar archive", "give it a name that ends in .tar")
+
+
+def refuse_other_archive(archive: Location, form: str) -> None:
+    """Raise `DataError` if a file that could not be read as a `tar` or a `zip` archive is of another kind."""
+    try:
+        with archive.open("rb") as stream:
+            head = stream.read(_TAR_MARK_AT + len(_TAR_MARK))
+    except OSError:  # which the caller has told
+        return
+    found = next((kind for mark, kind in _KINDS.items() if head.startswith(mark)), None)
+    found = _TAR if head[_TAR_MARK_AT:] == _TAR_MARK else found
+    is_tar = found is _TAR or packing_of(head[:_HEAD_BYTES]) is not None
+    if found is not None and form != ("tar" if is_tar else "zip" if head.startswith(b"PK") else ""):
+        raise DataError(f"is {found[0]}", where=archive, remedy=found[1])
 
 
 def packing_of(head: bytes) -> Packing | None:

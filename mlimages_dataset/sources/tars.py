@@ -14,7 +14,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple, Protocol, cast
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import as_text, reason, system_errors
-from mlimages_dataset.sources.packing import unpacked_stream
+from mlimages_dataset.sources.packing import refuse_other_archive, unpacked_stream
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -172,6 +172,8 @@ def unsafe(header: tarfile.TarInfo) -> str:
         return f"a link to {as_text(header.linkname)}"
     if not header.isreg():
         return "not a regular file"
+    if not header.name:
+        return "it has no name"
     if header.name.startswith("/") or "\\" in header.name or ".." in header.name.split("/") or "\0" in header.name:
         return "its name leads out of the archive"
     return ""
@@ -225,7 +227,8 @@ def tar_errors(archive: Location, last: Callable[[], str]) -> Iterator[None]:
         with system_errors(archive):
             yield
     except (tarfile.TarError, OSError, EOFError) as error:
-        after = f" after {last()}" if last() else ""
+        if not (after := f" after {last()}" if last() else ""):
+            refuse_other_archive(archive, "tar")
         raise DataError(
             f"is not a complete tar archive ({reason(error)}{after})", where=archive, remedy="obtain it again"
         ) from error

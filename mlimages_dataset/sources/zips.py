@@ -17,6 +17,7 @@ from typing import IO, TYPE_CHECKING, NamedTuple
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import as_text, reason, system_errors
+from mlimages_dataset.sources.packing import refuse_other_archive
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -38,6 +39,8 @@ ZIP_FAULTS = (
 """What a damaged archive or member raises, or one that is packed in a way that Python does not know."""
 _UTF_8 = 1 << 11
 """The flag of a name in UTF-8 (section 4.4.4); a name without it may be UTF-8, too."""
+_UNICODE_PATH = 0x7075
+"""The kind of an extra field with a name in UTF-8 (section 4.6.9), after a version and the CRC of the other name."""
 _ENCRYPTED = 1
 _MEMBER = re.compile(rb"PK\x03\x04[\x0a-\x3f][\x00-\x14][\x00-\xff]{2}[\x00\x08\x09\x0c\x0e\x5d]\x00", re.DOTALL)
 """The header of a member (section 4.3.7): version needed, flags, and a known way of packing."""
@@ -91,6 +94,7 @@ def zip_errors(archive: Location) -> Iterator[None]:
         with system_errors(archive):
             yield
     except ZIP_FAULTS as error:
+        refuse_other_archive(archive, "zip")
         raise DataError(
             f"is not a complete zip archive ({reason(error)})", where=archive, remedy="obtain it again"
         ) from error
@@ -129,21 +133,32 @@ def _has_member(stream: IO[bytes], size: int) -> bool:
 
 
 def _name(info: zipfile.ZipInfo) -> str:
-    """Return a member's name with slashes; one without the flag of UTF-8 may be UTF-8 all the same."""
+    """Return a member's name with slashes; one without the flag of UTF-8 may be UTF-8 all the same, or stated so."""
     name = info.filename
     if not info.flag_bits & _UTF_8:
-        try:
-            name = name.encode("cp437").decode("utf-8")
-        except UnicodeError:
-            name = info.filename
+        with contextlib.suppress(UnicodeError):
+            name = (_stated_name(info) or name.encode("cp437")).decode("utf-8")
     return re.sub("/+", "/", name.replace("\\", "/"))
+
+
+def _stated_name(info: zipfile.ZipInfo) -> bytes:
+    """Return the name in UTF-8 that a member states beside one in another encoding; empty if it states none."""
+    extra, crc = info.extra, zlib.crc32(info.orig_filename.encode("cp437"))
+    while extra:
+        kind, size = int.from_bytes(extra[:2], "little"), int.from_bytes(extra[2:4], "little")
+        field, extra = extra[4 : 4 + size], extra[4 + size :]
+        if kind == _UNICODE_PATH and field[:5] == b"\x01" + crc.to_bytes(
+            4, "little"
+        ):  # else the name was changed since
+            return field[5:]
+    return b""
 
 
 def _unsafe(info: zipfile.ZipInfo, name: str) -> str:
     """Return what is wrong with a member's name or type; empty if nothing is."""
     if not name:
         return "it has no name"
-    if "\0" in info.orig_filename:  # zipfile cuts the name there
+    if "\0" in info.orig_filename + name:  # zipfile cuts the name there
         return f"a zero byte is in its name: {info.orig_filename!r}"
     if stat.S_ISLNK(info.external_attr >> 16):
         return "a link"

@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.tables.arrays import numpy_of
 from mlimages_dataset.tables.label_columns import columns_of
 from mlimages_dataset.tables.parquet import scan_table, schema_of
-from mlimages_dataset.tables.schemas import ANNOTATIONS, LABELS, PREDICTIONS, REGIONS
+from mlimages_dataset.tables.schemas import ANNOTATIONS, LABELS, PREDICTIONS, REGIONS, Origin
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -35,16 +36,21 @@ def region_batches(part: Location, n_classes: int) -> Iterator[pa.RecordBatch]:
 
     Raises:
         UsageError, SchemaError, DataError: as `read_table`.
-        DataError: a class index is not in 0..n_classes-1.
+        DataError: a class index is not in 0..n_classes-1, or a confidence, an origin or a side of a box is outside its
+            range.
     """
+    ranges = {
+        "class_index": ("a class index", n_classes - 1),
+        "origin": ("an origin", len(Origin) - 1),
+        "confidence": ("a confidence", 1),
+        **dict.fromkeys(("xmin", "ymin", "xmax", "ymax"), ("a side of a box", 1)),
+    }
     for batch in scan_table(part, REGIONS):
-        index = batch.column("class_index").to_numpy()
-        if len(index) and not 0 <= index.min() <= index.max() < n_classes:
-            raise DataError(
-                f"a class index is not in 0..{n_classes - 1}",
-                where=part,
-                remedy="name the vocabulary that the table was built with",
-            )
+        for name, (what, most) in ranges.items():
+            values = numpy_of(batch.column(name))
+            if len(values) and not 0 <= values.min() <= values.max() <= most:  # NaN fails every comparison
+                remedy = "rebuild the table, or name the vocabulary that it was built with"
+                raise DataError(f"{what} is not in 0..{most}", where=part, remedy=remedy)
         yield batch
 
 

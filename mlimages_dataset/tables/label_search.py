@@ -15,8 +15,9 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
+from mlimages_dataset.tables.checks import checked
 from mlimages_dataset.tables.label_columns import columns_of
-from mlimages_dataset.tables.parquet import check_rows, open_table, overlaps, parquet_errors, scan_table
+from mlimages_dataset.tables.parquet import open_table, overlaps, parquet_errors, scan_table, statistics_of
 from mlimages_dataset.tables.schemas import LABELS
 
 if TYPE_CHECKING:
@@ -26,6 +27,7 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.core.locations import Location
 
+_SEARCHED = LABELS.only(["image_id", "labels"])
 _CLASS_INDEX = "labels.list.element.class_index"
 """The path of the class indices in a file."""
 _CONFIDENCE = "labels.list.element.confidence"
@@ -46,15 +48,13 @@ def rows_of_image(parts: Iterable[Location], image_id: str) -> pa.Table:
 
 def _rows_in(part: Location, image_id: str) -> Iterator[pa.Table]:
     with open_table(part, LABELS) as parquet, parquet_errors(part):
-        at = parquet.schema_arrow.names.index("image_id")
         for group in range(parquet.num_row_groups):
-            if not overlaps(parquet.metadata.row_group(group).column(at).statistics, image_id, image_id):
+            if not overlaps(statistics_of(parquet.metadata.row_group(group), "image_id"), image_id, image_id):
                 continue
             ids = parquet.read_row_group(group, columns=["image_id"])["image_id"]
             if pc.any(pc.equal(ids, image_id)).as_py():
                 found = parquet.read_row_group(group).filter(pc.equal(ids, image_id))
-                check_rows(found, LABELS, where=part)
-                yield found.replace_schema_metadata(None)
+                yield checked(found, LABELS, where=part)
 
 
 def row_at(part: Location, number: int) -> pa.Table:
@@ -64,8 +64,7 @@ def row_at(part: Location, number: int) -> pa.Table:
             rows = parquet.metadata.row_group(group).num_rows
             if number < rows:
                 found = parquet.read_row_group(group).slice(number, 1)
-                check_rows(found, LABELS, where=part)
-                return found.replace_schema_metadata(None)
+                return checked(found, LABELS, where=part)
             number -= rows
     return LABELS.arrow.empty_table()
 
@@ -116,8 +115,8 @@ def _groups_with(part: Location, class_index: int) -> Iterator[tuple[pa.Table, N
             labels = _labels_of(parquet.read_row_group(group, columns=[_CLASS_INDEX]))
             if not (labels.field("class_index").to_numpy() == class_index).any():
                 continue
-            table = parquet.read_row_group(group, columns=["image_id", "labels"]).combine_chunks()
-            for batch in table.to_batches():
+            table = parquet.read_row_group(group, columns=_SEARCHED.arrow.names).combine_chunks()
+            for batch in checked(table, _SEARCHED, where=part).to_batches():
                 columns = columns_of(batch.column("labels"))
                 present = np.zeros(len(columns), bool)
                 present[columns.images[(columns.class_index == class_index) & (columns.confidence > 0)]] = True

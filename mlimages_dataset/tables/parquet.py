@@ -20,16 +20,17 @@ from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import DataError, SchemaError, UsageError
 from mlimages_dataset.core.locations import as_text, is_local, reason, refuse_special, relative, system_errors
 from mlimages_dataset.tables.arrays import filtered, scalar_of
+from mlimages_dataset.tables.checks import check_columns, checked
 from mlimages_dataset.tables.files import Inputs, Receipt, file_digest, whole_file
 from mlimages_dataset.tables.label_file import LabelFile, writes
 from mlimages_dataset.tables.parts import refuse_other_parts
-from mlimages_dataset.tables.schemas import TableSchema
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
     from pathlib import Path
 
     from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.tables.schemas import TableSchema
 
 SCHEMA_KEY = b"mlimages.schema"
 INPUTS_KEY = b"mlimages.inputs"
@@ -57,10 +58,7 @@ class TableWriter:
         if rows.num_rows == 0:
             return
         table = pa.Table.from_batches([rows]) if isinstance(rows, pa.RecordBatch) else rows
-        check_rows(table, self._schema, where="rows to be written")
-        # Nested fields keep their own names unless cast, but a file must have exactly the declared schema.
-        declared = table.select(self._schema.arrow.names).cast(self._schema.arrow)
-        self._writer.write_table(declared.replace_schema_metadata(None))
+        self._writer.write_table(checked(table, self._schema, where="rows to be written"))
         self.rows += rows.num_rows
 
 
@@ -168,8 +166,7 @@ def read_table(path: Location, schema: TableSchema) -> pa.Table:
     """
     with open_table(path, schema) as parquet, parquet_errors(path):
         table = parquet.read()
-    check_rows(table, schema, where=path)
-    return table.select(schema.arrow.names).replace_schema_metadata(None)
+    return checked(table, schema, where=path)
 
 
 def scan_table(
@@ -185,18 +182,19 @@ def scan_table(
     Row groups in which no value of a column can be within two bounds, as `near` says, are not read.
     """
     names = list(columns) or schema.arrow.names
-    wanted = TableSchema(schema.name, schema.version, pa.schema([schema.arrow.field(name) for name in names]))
+    wanted = schema.only(names)
     with open_table(path, schema) as parquet, parquet_errors(path):
-        # If all columns are wanted, read all of the file's, so that a column outside the schema is refused.
         groups = range(parquet.num_row_groups) if near is None else _groups_near(parquet, *near)
         for batch in parquet.iter_batches(batch_rows, groups, columns=names if columns else None):
-            check_rows(pa.Table.from_batches([batch]), wanted, where=path)
-            yield batch.select(names)
+            yield from checked(pa.Table.from_batches([batch]), wanted, where=path).to_batches()
 
 
 @contextlib.contextmanager
 def open_table(path: Location, schema: TableSchema) -> Iterator[pq.ParquetFile]:
-    """Yield the open Parquet file at `path`, checked to have `schema`; errors as for `read_table`."""
+    """Yield the open Parquet file at `path`, checked to have the columns of `schema`; errors as for `read_table`.
+
+    Nulls are found when rows are read (`checks`).
+    """
     if not path.is_file():
         raise UsageError(
             "there is no such file", where=path, remedy=f"name a table of {schema.name} of an earlier stage"
@@ -211,6 +209,7 @@ def open_table(path: Location, schema: TableSchema) -> Iterator[pq.ParquetFile]:
                 where=path,
                 remedy=_remedy(found, schema),
             )
+        check_columns(parquet.schema_arrow, schema, where=path)
         yield parquet
 
 
@@ -341,48 +340,6 @@ def table_digests(name: str, folder: Location) -> dict[str, str]:
     return {f"{name}/{relative(path, folder)}": file_digest(path) for path in table_parts(folder)}
 
 
-def check_rows(table: pa.Table, schema: TableSchema, *, where: object) -> None:
-    """Raise `SchemaError` unless the table has the columns and types of `schema`, `DataError` if any value is null."""
-    missing = [name for name in schema.arrow.names if name not in table.column_names]
-    if missing:
-        raise SchemaError(f"no column {', '.join(missing)} ({schema.label})", where=where, remedy="rebuild the table")
-    repeated = [name for name in schema.arrow.names if table.column_names.count(name) > 1]
-    if repeated:
-        raise SchemaError(f"two columns {repeated[0]} ({schema.label})", where=where, remedy="rebuild the table")
-    unknown = [name for name in table.column_names if name not in schema.arrow.names]
-    if unknown:
-        raise SchemaError(f"{schema.label} has no {', '.join(unknown)}", where=where, remedy="remove these columns")
-    for field in schema.arrow:
-        column = table.column(field.name)
-        if not _same_kind(column.type, field.type):
-            raise SchemaError(
-                f"column {field.name} is {column.type}, not {field.type} ({schema.label})",
-                where=where,
-                remedy="rebuild the table",
-            )
-        # Arrow's own validate() accepts nulls in a column declared without them.
-        if any(_has_nulls(chunk) for chunk in column.chunks):
-            raise DataError(f"column {field.name} holds nulls", where=where, remedy="rebuild the table")
-
-
-def _same_kind(found: pa.DataType, wanted: pa.DataType) -> bool:
-    if isinstance(found, pa.ListType) and isinstance(wanted, pa.ListType):
-        return _same_kind(found.value_type, wanted.value_type)
-    if isinstance(found, pa.StructType) and isinstance(wanted, pa.StructType):
-        return [(f.name, f.type) for f in found] == [(f.name, f.type) for f in wanted]
-    return bool(found == wanted)
-
-
-def _has_nulls(array: pa.Array) -> bool:
-    if array.null_count:
-        return True
-    if isinstance(array, pa.ListArray):
-        return _has_nulls(array.flatten())  # not .values, which ignores slicing
-    if isinstance(array, pa.StructArray):
-        return any(_has_nulls(array.field(i)) for i in range(array.type.num_fields))
-    return False
-
-
 def _remedy(found: str, schema: TableSchema) -> str:
     if found.partition("/")[0] == schema.name:
         return "build it again with this version of mlimages-dataset"
@@ -438,11 +395,17 @@ def row_groups(parts: Sequence[Location], schema: TableSchema, column: str) -> l
 
 
 def _bounds(group: pq.RowGroupMetaData, column: str) -> tuple[str, str]:
-    for at in range(group.num_columns):
-        chunk = group.column(at)
-        if chunk.path_in_schema == column and chunk.statistics is not None and chunk.statistics.has_min_max:
-            return chunk.statistics.min, chunk.statistics.max
-    return "", chr(sys.maxunicode)
+    found = statistics_of(group, column)
+    return (found.min, found.max) if found is not None and found.has_min_max else ("", chr(sys.maxunicode))
+
+
+def statistics_of(group: pq.RowGroupMetaData, column: str) -> pq.Statistics | None:
+    """Return the statistics of a column without fields in a row group, if there are any.
+
+    Files may have their columns in any order, and one of lists has a place for each of its fields.
+    """
+    chunks = (group.column(at) for at in range(group.num_columns))
+    return next((chunk.statistics for chunk in chunks if chunk.path_in_schema == column), None)
 
 
 def read_row_groups(
@@ -453,11 +416,10 @@ def read_row_groups(
     Raises:
         UsageError, SchemaError, DataError: as `read_table`.
     """
-    wanted = TableSchema(schema.name, schema.version, pa.schema([schema.arrow.field(name) for name in columns]))
+    wanted = schema.only(columns)
     with open_table(path, schema) as parquet, parquet_errors(path):
         table = parquet.read_row_groups([group.number for group in groups], columns=list(columns), use_threads=False)
-    check_rows(table, wanted, where=path)
-    return table.select(columns)
+    return checked(table, wanted, where=path)
 
 
 def read_range(
@@ -479,16 +441,14 @@ def read_range(
                 found = parquet.read_row_groups(groups)
         values = found[column]
         found = filtered(found, pc.and_(pc.greater_equal(values, low), pc.less_equal(values, high)))
-        check_rows(found, schema, where=path)
-        tables.append(found.replace_schema_metadata(None))
+        tables.append(checked(found, schema, where=path))
     return pa.concat_tables(tables)
 
 
 def _groups_near(parquet: pq.ParquetFile, column: str, lowest: _Bound, highest: _Bound) -> list[int]:
     """Return the row groups that may hold a value of a column within two bounds."""
-    at = parquet.schema_arrow.names.index(column)
-    groups = range(parquet.num_row_groups)
-    return [one for one in groups if overlaps(parquet.metadata.row_group(one).column(at).statistics, lowest, highest)]
+    every = ((one, statistics_of(parquet.metadata.row_group(one), column)) for one in range(parquet.num_row_groups))
+    return [one for one, found in every if overlaps(found, lowest, highest)]
 
 
 def overlaps(statistics: pq.Statistics | None, lowest: _Bound, highest: _Bound) -> bool:

@@ -9,8 +9,12 @@ from __future__ import annotations
 
 import enum
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import pyarrow as pa
+
+if TYPE_CHECKING:
+    from collections.abc import Sequence
 
 
 class Origin(enum.IntEnum):
@@ -50,6 +54,10 @@ class TableSchema:
     def label(self) -> str:
         """Return `name/version`, as files carry it."""
         return f"{self.name}/{self.version}"
+
+    def only(self, columns: Sequence[str]) -> TableSchema:
+        """Return the schema of some columns of the table."""
+        return TableSchema(self.name, self.version, pa.schema([self.arrow.field(name) for name in columns]))
 
 
 def _schema(table: str, version: int = 1, /, **columns: pa.DataType) -> TableSchema:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pyarrow as pa
 
-from mlimages_dataset.tables.parquet import open_table, read_table, table_parts
+from mlimages_dataset.tables.parquet import open_parquet, parquet_errors, read_table, table_parts
 from mlimages_dataset.tables.schemas import TableSchema
 
 if TYPE_CHECKING:
@@ -52,8 +52,9 @@ def read_features(folder: Location) -> tuple[list[str], NDArray[np.float32]]:
         SchemaError, DataError: it is another table, or damaged.
     """
     parts = table_parts(folder)
-    with open_table(parts[0], features_schema(1)) as parquet:
-        n_features = parquet.schema_arrow.field("features").type.list_size
+    with parquet_errors(parts[0]), open_parquet(parts[0]) as parquet:
+        kinds = [one.type for one in parquet.schema_arrow if one.name == "features"]
+    n_features = next((kind.list_size for kind in kinds if isinstance(kind, pa.FixedSizeListType)), 1)
     table = pa.concat_tables(read_table(part, features_schema(n_features)) for part in parts)
     values = table["features"].combine_chunks()
     flat = (values.flatten() if isinstance(values, pa.Array) else pa.array([], pa.float32())).to_numpy()

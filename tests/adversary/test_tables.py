@@ -6,8 +6,11 @@ A few seconds a kind; `MLIMAGES_FUZZED_FILES=10000` makes so many of each.
 from __future__ import annotations
 
 import contextlib
+import json
 import shutil
+import tempfile
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -17,19 +20,30 @@ import pytest
 import torch
 
 import mlimages_dataset as ml
+from mlimages_dataset.core.errors import MLImagesError
+from mlimages_dataset.exports.export import export
+from mlimages_dataset.images.duplicates_stage import duplicates_stage
+from mlimages_dataset.images.subset import Rules
+from mlimages_dataset.images.subset_stage import choose_subset
+from mlimages_dataset.images.verification import verify_images
 from mlimages_dataset.loaders import MLImages, train_transform
+from mlimages_dataset.pipeline.folder import OutputFolder
+from mlimages_dataset.pipeline.stage import Engine, Workplace, run
 from mlimages_dataset.pipeline.verify import verify_folder
 from mlimages_dataset.tables.batches import label_batches, region_batches
-from mlimages_dataset.tables.parquet import table_inputs
+from mlimages_dataset.tables.parquet import read_range, table_inputs
+from mlimages_dataset.tables.parts import MANIFEST_NAME
+from mlimages_dataset.tables.schemas import REGIONS
 from mlimages_dataset.train.checkpoint import Checkpoint, RunProgress, read_checkpoint, save_checkpoint
 from mlimages_dataset.train.models import create_model
 from mlimages_dataset.train.tasks.registry import task_of_checkpoint
+from mlimages_dataset.vocab.folder import read_vocabulary
 from tests.adversary.hostile import FILES, VALUES, changed, check_told
+from tests.images.folders import image_folder, picture
 from tests.sources.test_fuzz import damaged
 
 if TYPE_CHECKING:
     from collections.abc import Callable
-    from pathlib import Path
 
 _TYPES = (pa.string(), pa.binary(), pa.int8(), pa.uint64(), pa.float64(), pa.float16(), pa.bool_(), pa.null())
 
@@ -85,6 +99,8 @@ def _read_labels(folder: Path) -> None:
     labels = ml.Labels.read(folder / "labels", folder / "vocabulary")
     labels.to_pandas()
     labels.why("rex")
+    for what in ("rex", "dog"):
+        ml.show(folder, what).lines()
     for part in sorted((folder / "labels").rglob("part-*.parquet")):
         table_inputs(part)
         list(label_batches(part, 99))
@@ -111,11 +127,42 @@ def _read_pictures(folder: Path) -> None:
 
 
 _REGIONS = "regions/part-00000.parquet"
+_IMAGES = "shards/part-00000.parquet"
+
+
+def _read_regions(folder: Path) -> None:
+    list(region_batches(folder / _REGIONS, 99))
+    read_range([folder / _REGIONS] * 2, REGIONS, "image_id", "a", "z")
+    with tempfile.TemporaryDirectory() as out:
+        at = Workplace(Path(out), engine=Engine())
+        export(read_vocabulary(folder / "vocabulary"), folder / "regions", "coco", at, images=folder / "shards")
+
+
+def _read_shards(folder: Path) -> None:
+    """Read a folder of pictures whose index was made before its table was changed, and the table's size recorded."""
+    manifest = json.loads((folder / "shards" / MANIFEST_NAME).read_text())
+    manifest["files"]["part-00000.parquet"]["bytes"] = (folder / _IMAGES).stat().st_size
+    (folder / "shards" / MANIFEST_NAME).write_text(json.dumps(manifest))
+    for read in (_subset, _duplicates):
+        with tempfile.TemporaryDirectory() as out, contextlib.suppress(MLImagesError):
+            read(folder / "shards", Path(out))
+    verify_images(folder / "shards")
+
+
+def _subset(images: Path, out: Path) -> None:
+    choose_subset(out / "subset", Rules(images=2), images=images, shards=True)
+
+
+def _duplicates(images: Path, out: Path) -> None:
+    run(duplicates_stage(images), OutputFolder(out / "duplicates"))
+
+
 TABLES = {
     "categories": TableKind("vocabulary/categories.parquet", _read_vocabulary),
     "mapping": TableKind("vocabulary/mapping.parquet", _read_vocabulary),
     "labels": TableKind("labels/train/part-00000.parquet", _read_labels),
-    "regions": TableKind(_REGIONS, lambda at: list(region_batches(at / _REGIONS, 99))),
+    "regions": TableKind(_REGIONS, _read_regions),
+    "images": TableKind(_IMAGES, _read_shards),
     "labels of pictures": TableKind("labels/train/part-00000.parquet", _read_pictures),
 }
 
@@ -128,6 +175,7 @@ def _built(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ml.augment(pa.table(said), vocabulary, out=folder / "labels", validation_images=0)
     sides = {"xmin": [0.0, 0.1, 0.2], "ymin": [0.0] * 3, "xmax": [1.0] * 3, "ymax": [1.0] * 3}
     ml.regions(pa.table({**said, **sides}), vocabulary, out=folder / "regions")
+    image_folder(folder / "shards", [{name: picture(seed) for seed, name in enumerate(("rex", "tom", "ben"))}])
     (folder / "images").mkdir()
     for name in ("rex", "tom"):
         (folder / "images" / f"{name}.jpg").write_bytes(b"no picture")

@@ -7,6 +7,7 @@ import gzip
 import io
 import lzma
 import os
+import re
 import tarfile
 from typing import TYPE_CHECKING
 
@@ -14,7 +15,8 @@ import pytest
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.images.archives import archive_file_members, archive_members, folder_members
-from mlimages_dataset.images.check import Inspection
+from mlimages_dataset.images.check import Inspection, Limits
+from mlimages_dataset.images.ingest import Form, members_of
 from mlimages_dataset.images.statuses import Status
 
 if TYPE_CHECKING:
@@ -76,6 +78,38 @@ def test_an_extension_that_claims_what_cannot_be_is_an_error(size: int) -> None:
     header.pax_headers = {"size": str(size)}
     with pytest.raises(tarfile.ReadError, match="a header claims"):
         list(archive_members(io.BytesIO(header.tobuf(tarfile.PAX_FORMAT)), most_bytes=MOST))
+
+
+def test_a_member_without_a_name_has_a_row_that_says_so() -> None:
+    content = tar_of({"": b"1", "a.jpg": b"2"}, tarfile.USTAR_FORMAT)
+    unnamed, named = (
+        (member.path, member.content()) for member in archive_members(io.BytesIO(content), most_bytes=MOST)
+    )
+    assert unnamed == ("", Inspection(Status.UNSAFE_NAME, "it has no name"))
+    assert named == ("a.jpg", b"2")
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "told"),
+    [
+        ("a.tar", b"PK\x03\x04" + bytes(600), "is a zip archive; give it a name that ends in .zip"),
+        ("a.bin", b"PK\x03\x04" + bytes(600), "is a zip archive; give it a name that ends in .zip"),
+        ("a.tar.zst", b"\x28\xb5\x2f\xfd" + bytes(9), "is compressed with zstd; decompress it first"),
+        ("a.tar", b"\x28\xb5\x2f\xfd" + bytes(600), "is compressed with zstd; decompress it first"),
+        ("a.zip", b"Rar!" + bytes(9), "is a RAR archive; unpack it first"),
+        ("a.zip", tar_of({"a.jpg": b"1"}), "is a tar archive; give it a name that ends in .tar"),
+        ("a.zip", gzip.compress(b"1"), "is no zip archive, but compressed; give it the name of a tar archive"),
+        ("a.tar", tar_of({"a.jpg": b"1"})[:600], "is not a complete tar archive"),
+        ("a.tar.gz", gzip.compress(tar_of({"a.jpg": b"1"}))[:20], "is not a complete tar archive"),
+        ("a.zip", b"PK\x03\x04" + bytes(600), "is not a complete zip archive"),
+    ],
+)
+def test_an_archive_of_another_kind_than_its_name_says_is_told_as_that(
+    tmp_path: Path, name: str, content: bytes, told: str
+) -> None:
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(DataError, match=re.escape(told)):
+        list(members_of(tmp_path / name, Form.AUTO, Limits()))
 
 
 class OneWay(io.RawIOBase):

@@ -35,6 +35,21 @@ def test_whole_pictures_are_whole_and_cut_ones_broken(form: str) -> None:
         assert inspect(content[:kept]).status in {Status.BROKEN, Status.NOT_AN_IMAGE}, kept
 
 
+@pytest.mark.parametrize("form", ["GIF", "PNG"])
+@pytest.mark.parametrize("packed", [False, True])
+def test_a_picture_of_several_frames_that_is_cut_anywhere_is_broken(form: str, *, packed: bool) -> None:
+    frames = [Image.radial_gradient("L").rotate(30 * turn).resize((20, 30)) for turn in range(4)]
+    frames = [frame.convert("P", palette=Image.Palette.ADAPTIVE) if packed else frame for frame in frames]
+    sink = io.BytesIO()
+    frames[0].save(sink, form, save_all=True, append_images=frames[1:])
+    whole = sink.getvalue()
+    assert inspect(whole + b"\xff" * 9).detail == "animated: its first frame counts"
+    kept = [kept for kept in range(len(whole)) if inspect(whole[:kept]).status is Status.SAVED]
+    # Where a block ends, nothing tells that another followed.
+    assert len(kept) <= 2 * len(frames) + 4
+    assert all(whole[end : end + 1] in {b"!", b",", b";"} or whole[end + 4 : end + 8].isalpha() for end in kept)
+
+
 @pytest.mark.parametrize("form", FORMATS)
 def test_the_header_alone_tells_size_and_format(form: str) -> None:
     assert inspect(fault_server.base(form), decode=False) == inspect(fault_server.base(form))

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import io
+import struct
 import zipfile
+import zlib
 from typing import TYPE_CHECKING
 
 import pytest
@@ -71,6 +73,28 @@ def test_names_that_differ_behind_a_zero_byte_are_no_one_picture(tmp_path: Path)
     found = [(member.path, member.content()) for member in zip_file_members(tmp_path / "a.zip", most_bytes=MOST)]
     details = [got.detail for _, got in found if isinstance(got, Inspection)]
     assert details == [f"a zero byte is in its name: {name!r}" for name in ("cat/1\0a.jpg", "cat/1\0b.jpg")]
+
+
+@settings(max_examples=50)
+@given(
+    name=st.text(st.characters(exclude_characters="\0\\/~", exclude_categories=["Cs"]), min_size=1, max_size=20),
+    encoding=st.sampled_from(["gbk", "shift_jis", "cp850", "koi8-r", "ascii"]),
+    is_renamed=st.booleans(),
+)
+def test_a_name_that_is_stated_in_utf_8_beside_another_encoding_is_that(
+    tmp_path_factory: pytest.TempPathFactory, name: str, encoding: str, *, is_renamed: bool
+) -> None:
+    raw = b"dd" + name.encode(encoding, "replace").replace(b"~", b"_") + b".jpg"
+    member = zipfile.ZipInfo("~" * len(raw))
+    stated = f"d/d{name}.jpg".encode()
+    field = b"\1" + (zlib.crc32(raw) ^ is_renamed).to_bytes(4, "little") + stated
+    member.extra = struct.pack("<HHBHH", 0x5455, 1, 0, 0x7075, len(field)) + field
+    stream = io.BytesIO()
+    with zipfile.ZipFile(stream, "w") as archive:
+        archive.writestr(member, b"e")
+    content = stream.getvalue().replace(b"~" * len(raw), raw)
+    path = tmp_path_factory.mktemp("zip") / "a.zip"
+    assert (f"d/d{name}.jpg" in said(path, content)) is not is_renamed
 
 
 def test_a_bomb_is_read_no_further_than_allowed(tmp_path: Path) -> None:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import threading
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -23,8 +26,7 @@ from mlimages_dataset.core.errors import (
 from mlimages_dataset.pipeline.engine import MOST_THREADS, in_threads, local
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
-    from pathlib import Path
+    from collections.abc import Callable, Iterator
 
     from mlimages_dataset.pipeline.engine import Mapper
 
@@ -142,6 +144,55 @@ def test_the_death_of_a_worker_is_a_sentence() -> None:
     told = "^a worker process died, most often for lack of memory; run it again with fewer --workers$"
     with pytest.raises(MLImagesError, match=told), local(2) as mapper:
         list(mapper(die, range(3)))
+
+
+def interrupt_and_hang(number: int) -> int:
+    if number == 1:
+        os.kill(os.getppid(), signal.SIGINT)
+    threading.Event().wait()  # until this process is ended
+    return number
+
+
+def fail_then_die(begun: Path) -> None:
+    if begun.name == "0":
+        while not (begun.parent / "1").exists():
+            time.sleep(0.01)
+        raise DataError("is damaged", where=begun)
+    begun.touch()
+    time.sleep(0.3)  # the jobs that have not begun are cancelled meanwhile
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def interrupted(_: str) -> None:
+    with local(2) as mapper:
+        list(mapper(interrupt_and_hang, range(300)))
+
+
+def failed_and_died(folder: str) -> None:
+    with local(2) as mapper:
+        list(mapper(fail_then_die, [Path(folder) / str(number) for number in range(300)]))
+
+
+def many_died(_: str) -> None:
+    with local(2) as mapper:
+        list(mapper(die, [1] * 300))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("ended", "told"),
+    [
+        (interrupted, "KeyboardInterrupt"),
+        (failed_and_died, "0: is damaged"),
+        (many_died, "a worker process died, most often for lack of memory; run it again with fewer --workers"),
+    ],
+)
+def test_a_pool_ends_whatever_ends_it(ended: Callable[[str], None], told: str, tmp_path: Path) -> None:
+    code = f"from {__name__} import {ended.__name__}; {ended.__name__}({str(tmp_path)!r})"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=300)
+    assert ran.returncode != 0
+    assert ran.stderr.strip().splitlines()[-1].endswith(told)
+    assert "Exception in thread" not in ran.stderr
 
 
 @pytest.mark.parametrize(

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import subprocess
 import sys
 from dataclasses import replace
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
@@ -33,7 +35,6 @@ from mlimages_dataset.tables.parts import BEGUN_PREFIX, FORMAT, MANIFEST_NAME
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping, Sequence
-    from pathlib import Path
 
     from mlimages_dataset.core.decoding import Json
     from mlimages_dataset.core.locations import Location
@@ -218,12 +219,13 @@ def test_a_folder_without_a_manifest_is_told(tmp_path: Path, missing: str) -> No
         verify_folder(tmp_path / missing)
 
 
+_MOST = (1 << 63) - 1
 json_values = st.recursive(
     st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(),
     lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
     max_leaves=6,
 )
-file_records = st.builds(FileRecord, st.integers(-1), st.integers(0), st.text(), st.text())
+file_records = st.builds(FileRecord, st.integers(-1, _MOST), st.integers(0, _MOST), st.text(), st.text())
 stage_records = st.builds(
     StageRecord,
     parameters=st.dictionaries(st.text(), json_values, max_size=3),
@@ -394,6 +396,40 @@ def test_an_edit_of_another_length_is_found(built: Path) -> None:
     (built / "pairs" / "notes.txt").write_bytes(b"more notes")
     (problem,) = verify_folder(built)
     assert problem.startswith("pairs/notes.txt: 10 bytes where the manifest has 5")
+
+
+@pytest.mark.parametrize(
+    ("key", "value", "told"),
+    [
+        ("bytes", 7, "5 bytes where the manifest has 7"),
+        ("rows", 39, "1 row more than the manifest: it has 40, not 39"),
+        ("schema", "labels/1", f"its schema is {schemas.PAIR_COUNTS.label}, and the manifest has 'labels/1'"),
+        ("sha256", "0" * 64, "its bytes changed"),
+    ],
+)
+def test_a_record_that_is_not_of_its_file_is_found(built: Path, key: str, value: str | int, told: str) -> None:
+    manifest = json.loads((built / MANIFEST_NAME).read_text())
+    path = "pairs/notes.txt" if key == "bytes" else "pairs/pairs.parquet"
+    manifest["files"][path][key] = value
+    (built / MANIFEST_NAME).write_text(json.dumps(manifest))
+    (problem,) = verify_folder(built)
+    assert problem.startswith(f"{path}: {told}")
+
+
+def test_a_record_that_is_lacking_is_told(built: Path) -> None:
+    manifest = json.loads((built / MANIFEST_NAME).read_text())
+    del manifest["files"]["pairs/notes.txt"]
+    (built / MANIFEST_NAME).write_text(json.dumps(manifest))
+    with pytest.raises(DataError, match=r"files has no pairs/notes\.txt, which a stage wrote"):
+        verify_folder(built)
+
+
+@pytest.mark.parametrize("make", [Path.mkdir, os.mkfifo])
+def test_files_beside_what_only_is_called_a_manifest_are_strangers(built: Path, make: Callable[[Path], None]) -> None:
+    (built / "inner").mkdir()
+    (built / "inner" / "notes.txt").write_bytes(b"notes")
+    make(built / "inner" / MANIFEST_NAME)
+    assert [problem.partition(":")[0] for problem in verify_folder(built)] == ["inner/notes.txt"]
 
 
 def test_tables_of_another_version_are_built_again_and_told(tmp_path: Path) -> None:

@@ -463,9 +463,11 @@ def test_a_summary_of_another_form_is_named(name: str, summary: dict[str, Json],
 
 
 def test_statistics_and_pairs_of_another_vocabulary_are_refused(mini_vocabulary: Vocabulary, tmp_path: Path) -> None:
-    manifest = Manifest(stages={"labels": labels_stage(statistics(4, 1), statistics(4, 2))})
-    with pytest.raises(DataError, match="the labels belong to another vocabulary"):
-        write_report(random_tree(3), [], manifest, tmp_path)
+    of_others = replace(statistics(3, 1), absent_of_class=statistics(4, 1).absent_of_class)
+    for train in (statistics(4, 1), of_others):
+        manifest = Manifest(stages={"labels": labels_stage(train, statistics(3, 2))})
+        with pytest.raises(DataError, match="the labels belong to another vocabulary"):
+            write_report(random_tree(3), [], manifest, tmp_path)
     with pytest.raises(DataError, match="belong to another vocabulary"):
         write_report(random_tree(3), pairs_of(mini_vocabulary), Manifest(), tmp_path)
 

@@ -14,8 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
 
+from mlimages_dataset.tables.checks import check_rows
 from mlimages_dataset.tables.files import file_digest
-from mlimages_dataset.tables.parquet import check_rows, read_table, table_parts
+from mlimages_dataset.tables.parquet import read_table, table_parts
 from mlimages_dataset.tables.schemas import LABELS, PREDICTIONS
 from mlimages_dataset.train.__main__ import main
 from mlimages_dataset.train.checkpoint import Checkpoint, RunProgress, read_checkpoint, save_checkpoint

@@ -12,7 +12,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.tables.parquet import check_rows, read_table, write_table
+from mlimages_dataset.tables.checks import check_rows
+from mlimages_dataset.tables.parquet import read_table, write_table
 from mlimages_dataset.tables.schemas import CATEGORIES, MAPPING
 from mlimages_dataset.vocab.tables import categories_table, mapping_table, vocabulary_of_tables
 from mlimages_dataset.vocab.vocabulary import Category, MappingRow, Vocabulary

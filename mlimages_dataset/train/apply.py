@@ -193,7 +193,7 @@ def see(
     with computing(application.execution, seed=0) as device:
         if distributed.n_ranks() > 1:
             raise UsageError("several ranks cannot print predictions", remedy="pass --out, or start one process")
-        task, network, checkpoint = trained(application, device)
+        task, network, checkpoint = trained(application, device, needs_classes=False)
         _classifier(network, application)
         probabilities = probabilities_of(checkpoint, raw=raw, where=application.checkpoint)
         pictures = Pictures(application.images, task.view(checkpoint, application.chosen_view))

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.pipeline.records import StageOutcome
     from mlimages_dataset.train.apply import Application, AppliedSummary
     from mlimages_dataset.train.evaluation import EvaluationSummary
+    from mlimages_dataset.train.predict import ClassName
 
 _TOP = 10
 """How many classes `predict` prints per picture."""
@@ -188,9 +189,10 @@ def _see(application: Application, *, top: int, above: float, raw: bool, as_json
     from mlimages_dataset.train.apply import class_names, see  # noqa: PLC0415 - torch would cost --help seconds
     from mlimages_dataset.train.logs import json_text  # noqa: PLC0415 - as above
 
-    names = class_names(application.classes_of)
+    names: list[ClassName] = []
     usable = False
     for seen in see(application, top=top, above=above, raw=raw, tell=tell_aside):
+        names = names or class_names(application.classes_of)  # not before: other networks than classifiers need none
         usable = usable or not seen.reason
         if as_json:
             click.echo(json_text(seen.to_json(names)))

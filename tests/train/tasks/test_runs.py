@@ -154,6 +154,8 @@ def test_what_a_network_cannot_say_is_refused(task: Task, tmp_path: Path) -> Non
     for command in (
         ["extract", *applied, "--out", str(tmp_path / "features")],
         ["calibrate", *applied, "--labels", task.options[3], "--out", str(tmp_path / "fit.pt")],
+        ["predict", *applied],
+        ["predict", str(tmp_path / "run"), task.options[1]],
     ):
         refused = CliRunner().invoke(main, command)
         assert refused.exit_code == 2, refused.output

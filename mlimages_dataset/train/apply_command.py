@@ -131,6 +131,12 @@ def _choice(
 @applied
 @click.argument("pictures", required=False)
 @click.option("--out", metavar="PLACE", help="Write a table into this folder instead of printing.")
+@click.option(
+    "--maps",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="With --out: also write a segmenter's label maps into this folder, as IMAGE.png.",
+)
 @click.option("--top", type=click.IntRange(min=1), help="Number of classes to print per picture.  [default: 10]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per picture, each on its own line.")
 @click.option(
@@ -148,6 +154,7 @@ def predict(
     application: Application,
     *,
     out: str | None,
+    maps: Path | None,
     top: int | None,
     as_json: bool,
     above: float | None,
@@ -168,6 +175,8 @@ def predict(
           --vocabulary vocabulary --images shards --out predictions
     """  # noqa: D301 - click wants the backspace itself
     if out is None:
+        if maps is not None:
+            raise UsageError("--maps goes with --out", remedy="name a folder for the table too")
         _see(application, top=top or _TOP, above=-1.0 if above is None else above, raw=raw, as_json=as_json)
         return
     if top is not None or as_json:
@@ -175,7 +184,7 @@ def predict(
     from mlimages_dataset.train.apply import predict as work  # noqa: PLC0415 - torch would cost --help seconds
 
     written = work(
-        application, location(out), above=above, source=source, raw=raw, overwrite=overwrite, tell=tell_aside
+        application, location(out), above=above, source=source, raw=raw, overwrite=overwrite, maps=maps, tell=tell_aside
     )
     _tell(written, out)
 

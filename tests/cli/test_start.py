@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-
 from mlimages_dataset.cli.options import printable  # type: ignore[import-not-found]  # setup.cfg maps cli to it
+
 from tests.images.folders import picture
 
 if TYPE_CHECKING:

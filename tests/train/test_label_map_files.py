@@ -15,11 +15,11 @@ from mlimages_dataset.tables.schemas import LABEL_MAPS
 from mlimages_dataset.train.label_map_files import write_label_maps
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
     from pathlib import Path
 
 
-def table_of(folder: Path, parts: list[Mapping[str, bytes]]) -> Path:
+def table_of(folder: Path, parts: Sequence[Mapping[str, bytes]]) -> Path:
     """Write a `label_maps` table and return its folder."""
     for number, maps in enumerate(parts):
         n = len(maps)

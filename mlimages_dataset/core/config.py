@@ -60,6 +60,13 @@ def check_share(name: str, value: float) -> None:
         raise ValueError(f"{name} is {value}, which is not in 0..1")
 
 
+def check_below_one(name: str, value: float) -> None:
+    """Raise a `ValueError` that names the field, unless a value is in 0..1 and not 1."""
+    check_share(name, value)
+    if value == 1:
+        raise ValueError(f"{name} is {value}, which is not below 1")
+
+
 def check_at_least(name: str, value: float, least: float) -> None:
     """Raise a `ValueError` that names the field, unless a value is a finite number of at least `least`."""
     _check_bounded(name, value)

@@ -61,7 +61,7 @@ class BoxTransform:
             if not 1 <= size <= self.long_side:
                 raise ConfigError(
                     f"a short side of {size} pixels beside a long side of at most {self.long_side}",
-                    remedy="set image_size from 1 to detection.long_side",
+                    remedy="set image_size, and each of detection.short_sides, from 1 to detection.long_side",
                 )
 
     def __call__(self, content: bytes, rng: np.random.Generator) -> NDArray[np.uint8]:

@@ -23,6 +23,7 @@ from mlimages_dataset.loaders.decoding import decode, read_header
 from mlimages_dataset.loaders.geometry import Box, resize
 from mlimages_dataset.loaders.transforms import to_unit_range
 from mlimages_dataset.sources.label_maps import IGNORED, read_label_map
+from mlimages_dataset.sources.voc_results import read_image_set
 from mlimages_dataset.tables.label_columns import LabelColumns, array_of
 from mlimages_dataset.tables.parquet import write_table
 from mlimages_dataset.tables.schemas import LABELS, Origin
@@ -251,7 +252,7 @@ def _store_of(maps: Location) -> FileStore:
 
     Raises:
         UsageError: there are none.
-        DataError: a listed one is missing.
+        DataError: a listed one is missing or listed twice, or the file lists none or is no text.
     """
     if maps.is_dir():
         store = FileStore.open(maps)
@@ -260,7 +261,7 @@ def _store_of(maps: Location) -> FileStore:
         return store
     if not maps.is_file():
         raise UsageError("there is no such file or folder", where=maps, remedy="name a folder of label maps, or a list")
-    names = [line.split()[0] for line in maps.read_text("utf-8-sig").splitlines() if line.strip()]
+    names = read_image_set(maps)
     folder = map_folder(maps)
     missing = [name for name in names if not (folder / f"{name}.png").is_file()]
     if missing:

@@ -25,6 +25,7 @@ _SET_HERE = {
     "shuffle": "the sampler gives the order: pass ShuffledSampler(data) or EvaluationSampler(data)",
     "batch_sampler": "pass a sampler and batch_size=",
     "collate_fn": "leave it out: the data set has its own",
+    "in_order": "leave it out: a place in an epoch counts batches in their order",
 }
 """Options of PyTorch's loader that are decided here, and what to do instead."""
 _Batch = TypeVar("_Batch", bound=ImageBatch)

@@ -17,7 +17,7 @@ from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage, run
 from mlimages_dataset.tables.files import file_digest, listing_digest
 from mlimages_dataset.tables.parquet import read_table, write_table
-from mlimages_dataset.tables.schemas import CATEGORIES, PREDICTIONS
+from mlimages_dataset.tables.schemas import CATEGORIES, LABEL_MAPS, PREDICTIONS
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.checkpoint import (
     Checkpoint,
@@ -29,6 +29,7 @@ from mlimages_dataset.train.computing import computing
 from mlimages_dataset.train.config import Data, Loss, Phase, Run, Unknown
 from mlimages_dataset.train.extract import feature_rows, features_schema
 from mlimages_dataset.train.image_sizes import check_sizes
+from mlimages_dataset.train.label_map_files import write_label_maps
 from mlimages_dataset.train.learner import autocast
 from mlimages_dataset.train.models import MultiLabelClassifier
 from mlimages_dataset.train.pictures import Part, Pictures, picture_batches
@@ -121,6 +122,7 @@ def predict(
     source: str = "model",
     raw: bool = False,
     overwrite: bool = False,
+    maps: Path | None = None,
     tell: Callable[[str], None] | None = None,
 ) -> StageOutcome[AppliedSummary] | None:
     """Write what a network says of a folder's pictures, as its task's table, and return the record, on rank 0.
@@ -135,13 +137,24 @@ def predict(
         source: value of the table's column `source`.
         raw: leave out the calibration.
         overwrite: replace what was built with other parameters or inputs.
+        maps: the folder for a segmenter's label maps as files, see `write_label_maps`; None for the table alone.
         tell: is called on rank 0 with a sentence if the checkpoint lacks a calibration fit that it should have.
 
     Raises:
-        UsageError: the checkpoint has another vocabulary, there is no picture, or the folder holds something else.
+        UsageError: the checkpoint has another vocabulary, there is no picture, the folder holds something else, or
+            `maps` is given and the network is no segmenter.
         DataError: an input is damaged.
         MLImagesError: another rank ended.
     """
+
+    def schema(task: AnyTask, _: nn.Module) -> TableSchema:
+        if maps is not None and task.predictions is not LABEL_MAPS:
+            raise UsageError(
+                "it is no segmenter, so there are no label maps",
+                where=application.checkpoint,
+                remedy="leave --maps out",
+            )
+        return task.predictions
 
     def rows_of(checkpoint: Checkpoint) -> _Rows:
         task = task_of_checkpoint(checkpoint, where=application.checkpoint)
@@ -157,16 +170,19 @@ def predict(
 
         return rows
 
-    return _apply(
+    outcome = _apply(
         application,
         out,
         PREDICTIONS.name,
         lambda task: {"above": task.listed_above if above is None else above, "source": source, "raw": raw},
-        schema_of=lambda task, _: task.predictions,
+        schema_of=schema,
         rows_of=rows_of,
         overwrite=overwrite,
         done=lambda checkpoint: _tell_lacking_fit(checkpoint, application, raw=raw, tell=tell),
     )
+    if maps is not None and outcome is not None:
+        write_label_maps(out, maps)
+    return outcome
 
 
 def see(
@@ -193,7 +209,7 @@ def see(
     with computing(application.execution, seed=0) as device:
         if distributed.n_ranks() > 1:
             raise UsageError("several ranks cannot print predictions", remedy="pass --out, or start one process")
-        task, network, checkpoint = trained(application, device)
+        task, network, checkpoint = trained(application, device, needs_classes=False)
         _classifier(network, application)
         probabilities = probabilities_of(checkpoint, raw=raw, where=application.checkpoint)
         pictures = Pictures(application.images, task.view(checkpoint, application.chosen_view))

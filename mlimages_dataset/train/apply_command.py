@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.pipeline.records import StageOutcome
     from mlimages_dataset.train.apply import Application, AppliedSummary
     from mlimages_dataset.train.evaluation import EvaluationSummary
+    from mlimages_dataset.train.predict import ClassName
 
 _TOP = 10
 """How many classes `predict` prints per picture."""
@@ -130,6 +131,12 @@ def _choice(
 @applied
 @click.argument("pictures", required=False)
 @click.option("--out", metavar="PLACE", help="Write a table into this folder instead of printing.")
+@click.option(
+    "--maps",
+    metavar="FOLDER",
+    type=click.Path(path_type=Path, file_okay=False),
+    help="With --out: also write a segmenter's label maps into this folder, as IMAGE.png.",
+)
 @click.option("--top", type=click.IntRange(min=1), help="Number of classes to print per picture.  [default: 10]")
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object per picture, each on its own line.")
 @click.option(
@@ -147,6 +154,7 @@ def predict(
     application: Application,
     *,
     out: str | None,
+    maps: Path | None,
     top: int | None,
     as_json: bool,
     above: float | None,
@@ -167,6 +175,8 @@ def predict(
           --vocabulary vocabulary --images shards --out predictions
     """  # noqa: D301 - click wants the backspace itself
     if out is None:
+        if maps is not None:
+            raise UsageError("--maps goes with --out", remedy="name a folder for the table too")
         _see(application, top=top or _TOP, above=-1.0 if above is None else above, raw=raw, as_json=as_json)
         return
     if top is not None or as_json:
@@ -174,7 +184,7 @@ def predict(
     from mlimages_dataset.train.apply import predict as work  # noqa: PLC0415 - torch would cost --help seconds
 
     written = work(
-        application, location(out), above=above, source=source, raw=raw, overwrite=overwrite, tell=tell_aside
+        application, location(out), above=above, source=source, raw=raw, overwrite=overwrite, maps=maps, tell=tell_aside
     )
     _tell(written, out)
 
@@ -188,9 +198,10 @@ def _see(application: Application, *, top: int, above: float, raw: bool, as_json
     from mlimages_dataset.train.apply import class_names, see  # noqa: PLC0415 - torch would cost --help seconds
     from mlimages_dataset.train.logs import json_text  # noqa: PLC0415 - as above
 
-    names = class_names(application.classes_of)
+    names: list[ClassName] = []
     usable = False
     for seen in see(application, top=top, above=above, raw=raw, tell=tell_aside):
+        names = names or class_names(application.classes_of)  # not before: other networks than classifiers need none
         usable = usable or not seen.reason
         if as_json:
             click.echo(json_text(seen.to_json(names)))

@@ -9,7 +9,7 @@ import enum
 from dataclasses import dataclass
 from typing import Self
 
-from mlimages_dataset.core.config import check_at_least, check_positive, check_share
+from mlimages_dataset.core.config import check_at_least, check_below_one, check_positive, check_share
 from mlimages_dataset.core.locations import Location  # noqa: TC001 - the decoder resolves it
 from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.train.task_options import Detection, Segmentation
@@ -274,8 +274,8 @@ class Optimizer:
     layer_rates: tuple[tuple[str, float], ...] = ()
 
     def __post_init__(self) -> None:
-        check_share("momentum", self.momentum)
-        check_share("average_decay", self.average_decay)
+        check_below_one("momentum", self.momentum)
+        check_below_one("average_decay", self.average_decay)
         for name in ("weight_decay", "clip_norm"):
             check_at_least(name, getattr(self, name), 0)
         for name, factor in self.layer_rates:

@@ -240,9 +240,9 @@ def _stands_still(looks: Sequence[Figures], expected: Expected, judged: bool) ->
 def _reach(before: Figures, last: Figures, expected: Expected) -> float:
     """Return how far logits will have moved `_AHEAD_STEPS` later, or at the run's end, at the pace of the last steps.
 
-    It grows with the sum of the rates, because a warm-up is meant to be slow.
+    It grows with the sum of the rates, because a warm-up is meant to be slow. Rates that add nothing move nothing.
     """
-    pace = max(last.moved - before.moved, 0.0) / (last.rates - before.rates)
+    pace = max(last.moved - before.moved, 0.0) / ((last.rates - before.rates) or math.inf)
     return last.moved + pace * expected.peak_rate * min(_AHEAD_STEPS, expected.steps - last.step)
 
 
@@ -455,6 +455,7 @@ class EarlyLooks:
         if self._step not in self._at:
             return None
         self.looks.append(self._look(self._probe, self._logits(self._probe.images)))
+        self._losses = torch.zeros_like(self._losses)
         found = finding(self.looks, self._expected, judged_from=self._judged_from)
         if found is not None or self.is_over:
             self._probe, self._at = None, ()
@@ -474,6 +475,5 @@ class EarlyLooks:
         sums = Sums.of_logits(logits, probe.start, probe.targets, probe.known)
         labels = torch.tensor([float(self._labels)], dtype=torch.float64, device=self._device)
         joint = distributed.sum_over_ranks(torch.cat((sums.values, self._losses, labels))).cpu()
-        self._losses = torch.zeros_like(self._losses)
         loss, steps, seen = joint[-3:].tolist()
         return Sums(joint[:-3]).figures(step=self._step, rates=self._rates, loss=loss / steps, labels_seen=seen)

@@ -134,7 +134,7 @@ def early_looks(run: Run, learner: Learner, feed: Feed, at: Sequence[int], *, be
 def _train_epoch(
     run: Run, learner: Learner, around: RunContext, progress: RunProgress, *, early: Looks[Any], bad: BadPictures
 ) -> RunProgress:
-    """Run the remaining steps of an epoch and return the progress at the beginning of the next."""
+    """Run the remaining steps of an epoch, or of the run, and return the progress after them."""
     epoch, n_steps = progress.epoch, around.feed.n_steps(progress.epoch)
     set_training(learner.network, frozen_statistics=run.model.frozen_statistics)
     learner.loss.train()
@@ -172,6 +172,8 @@ def _train_epoch(
         if _is_over(run, progress):
             break
     bad.end(progress.total_steps, whole=progress.step == n_steps)
+    if _is_over(run, progress) and progress.step < n_steps:
+        return progress  # the same run with more steps goes on here
     return dataclasses.replace(progress, epoch=epoch + 1, step=0)
 
 
@@ -187,6 +189,11 @@ def _timed(steps: Iterator[Sequence[ImageBatch]]) -> Iterator[tuple[Sequence[Ima
 
 def _falls_on(step: int, every: int) -> bool:
     return every > 0 and step % every == 0
+
+
+def _last_epoch(progress: RunProgress) -> int:
+    """Return the epoch of the last step that was taken, 0 before the first."""
+    return max(progress.epoch - (progress.step == 0), 0)
 
 
 def _refuse_not_finite(report: StepReport, around: RunContext) -> None:
@@ -212,8 +219,9 @@ def _evaluate(run: Run, learner: Learner, around: RunContext, progress: RunProgr
     if around.evaluate is None or not due:
         return None
     distributed.copy_from_first(learner.evaluated.buffers())  # each rank has seen other images
-    judgement = around.evaluate(learner.evaluated, progress.epoch - 1)
-    around.log.tell("evaluation", progress.total_steps, {"epoch": progress.epoch - 1, **judgement.measures})
+    epoch = _last_epoch(progress)
+    judgement = around.evaluate(learner.evaluated, epoch)
+    around.log.tell("evaluation", progress.total_steps, {"epoch": epoch, **judgement.measures})
     return judgement
 
 
@@ -239,7 +247,7 @@ def _save(
             progress=progress,
             model_name=run.model.name,
             n_classes=around.n_classes,
-            image_size=run.phase(max(progress.epoch - (progress.step == 0), 0)).image_size,
+            image_size=run.phase(_last_epoch(progress)).image_size,
             vocabulary=around.vocabulary,
             science=science(run),
             model=learner.model.state_dict(),

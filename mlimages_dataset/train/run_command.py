@@ -159,9 +159,8 @@ def _tell_end(progress: RunProgress, out: Path) -> None:
     from mlimages_dataset.train.checkpoint import checkpoint_path  # noqa: PLC0415 - torch would cost --help seconds
 
     if is_first_rank():
-        click.echo(
-            f"done: {progress.epoch:,} epochs; the last checkpoint is {checkpoint_path(out, progress.total_steps)}"
-        )
+        done = f"{progress.total_steps:,} steps" if progress.step else f"{progress.epoch:,} epochs"
+        click.echo(f"done: {done}; the last checkpoint is {checkpoint_path(out, progress.total_steps)}")
 
 
 def tell_plan(

@@ -80,8 +80,8 @@ class Segmenter(nn.Module):
                 norm.requires_grad_(False)
         self.tap = self._stages[0].tap(N_STAGES - 1)
         n_features = self._stages[0].channels[-1]
-        n_classes = classifier.n_classes
-        branches = [nn.Conv2d(n_features, n_classes, 3, padding=rate, dilation=rate) for rate in options.rates]
+        self._n_classes = classifier.n_classes
+        branches = [nn.Conv2d(n_features, self._n_classes, 3, padding=rate, dilation=rate) for rate in options.rates]
         for branch in branches:
             nn.init.normal_(branch.weight, std=0.01)
             assert branch.bias is not None
@@ -97,16 +97,33 @@ class Segmenter(nn.Module):
         """
         if self.input_scaling is not None:
             images = self.input_scaling(images)
+        if self.training:
+            return self._logits(images)
+        assert sizes is not None
+        return Segmented(self._without_padding(images, sizes), sizes)
+
+    def _without_padding(self, images: Tensor, sizes: Tensor) -> Tensor:
+        """Return the logits of images; those of one size go through the network together, without their padding.
+
+        What the network sees of padding differs from what it sees beyond an image's border, so the classes of an image
+        would depend on the others of its batch.
+        """
+        height, width = (-(-(side - 1) // OUTPUT_STRIDE) + 1 for side in images.shape[2:])
+        logits = images.new_zeros(len(images), self._n_classes, height, width)
+        for size in sizes.unique(dim=0):
+            alike = (sizes == size).all(1)
+            own_height, own_width = size.tolist()
+            found = self._logits(images[alike, :, :own_height, :own_width])
+            logits[alike, :, : found.shape[2], : found.shape[3]] = found.to(logits.dtype)
+        return logits
+
+    def _logits(self, images: Tensor) -> Tensor:
         # Logits are enlarged between the centres of their first and last cells, which needs sides of 8 k + 1.
         height, width = images.shape[2:]
         images = functional.pad(images, (0, (1 - width) % OUTPUT_STRIDE, 0, (1 - height) % OUTPUT_STRIDE))
         *_, x = self._stages[0].outputs(images)
         x = self.tap(x)
-        logits = torch.stack([branch(x) for branch in self.branches]).sum(0)
-        if self.training:
-            return logits
-        assert sizes is not None
-        return Segmented(logits, sizes)
+        return torch.stack([branch(x) for branch in self.branches]).sum(0)
 
 
 def at_size(logits: Tensor, size: tuple[int, int]) -> Tensor:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from mlimages_dataset.core.config import check_at_least, check_share
@@ -66,7 +67,7 @@ class Detection:
         for name in ("anchor_sizes", "candidates", "proposals"):
             check_at_least(name, min(getattr(self, name), default=0), 1)
         if self.pyramid and len(self.anchor_sizes) != PYRAMID_LEVELS:
-            raise ValueError(f"a pyramid has {PYRAMID_LEVELS} levels, and anchor_sizes has {len(self.anchor_sizes)}")
+            raise ValueError(f"anchor_sizes has {len(self.anchor_sizes)} sizes, and a pyramid {PYRAMID_LEVELS} levels")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -96,6 +97,6 @@ class Segmentation:
         check_at_least("rates", min(self.rates, default=0), 1)
         check_share("flip", self.flip)
         if len(self.classes) > MOST_CLASSES:
-            raise ValueError(f"there are {len(self.classes)} classes, and a map has room for {MOST_CLASSES}")
-        if not 0 < self.scales[0] <= self.scales[1]:
-            raise ValueError(f"scales = {list(self.scales)} do not ascend from above 0")
+            raise ValueError(f"classes has {len(self.classes)} names, and a map room for {MOST_CLASSES}")
+        if not 0 < self.scales[0] <= self.scales[1] < math.inf:
+            raise ValueError(f"scales = {list(self.scales)} are not two finite numbers that ascend from above 0")

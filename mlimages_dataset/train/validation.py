@@ -9,6 +9,7 @@ import torch
 
 from mlimages_dataset.loaders import EvaluationSampler, Loader
 from mlimages_dataset.loaders.batch import ImageBatch
+from mlimages_dataset.loaders.dataset import BadImages
 from mlimages_dataset.train import distributed
 from mlimages_dataset.train.learner import autocast
 from mlimages_dataset.train.stopping import outlive_sigterm
@@ -37,7 +38,7 @@ def evaluate_network(
     batch_size: int,
     workers: int,
 ) -> _Measures:
-    """Return a network's measures over all ranks; each image counts once, and a warning names unreadable ones.
+    """Return a network's measures over all ranks; each image counts once. Rank 0 warns of unreadable ones.
 
     Args:
         network: on the device.
@@ -56,6 +57,7 @@ def evaluate_network(
         EvaluationSampler(data),
         batch_size=batch_size,
         workers=workers,
+        max_bad_share=1.0,  # bad pictures are told, and not measured
         pin_memory=device.type == "cuda",
         worker_init_fn=outlive_sigterm,
     )
@@ -64,6 +66,7 @@ def evaluate_network(
         with autocast(device, precision):
             outputs = network(*task.inputs(batch, data.finish(batch.images)))
         measures = task.measured(measures, outputs, batch)
-    if loader.bad.count:
-        warnings.warn(f"not measured: {loader.bad}", stacklevel=2)
+    bad = sum(distributed.gathered(loader.bad), BadImages(1.0))
+    if bad.count and distributed.rank() == 0:
+        warnings.warn(f"not measured: {bad}", stacklevel=2)
     return measures.merged(distributed.sum_over_ranks)

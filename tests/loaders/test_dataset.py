@@ -281,6 +281,7 @@ def test_a_share_of_bad_pictures_that_is_none_is_refused(most: float) -> None:
         ({"num_workers": 1}, "Loader has no option num_workers; pass workers=$"),
         ({"shuffle": True}, r"no option shuffle; the sampler gives the order: pass ShuffledSampler\(data\)"),
         ({"collate_fn": None}, "no option collate_fn; leave it out"),
+        ({"in_order": False}, "no option in_order; leave it out"),
         ({"batch_sampler": None}, "no option batch_sampler; pass a sampler and batch_size="),
     ],
 )

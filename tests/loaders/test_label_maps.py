@@ -117,6 +117,24 @@ def test_what_cannot_be_learnt_is_refused_before_training(tmp_path: Path, what: 
         data_of(tmp_path, MapTransform(), "maps.txt" if what == "no map" else "maps")
 
 
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"", "is empty"),
+        (b"\n  \n", "is empty"),
+        (png_of(np.zeros((3, 3), np.uint8)), "is not a text file"),
+        ("p0\n".encode("utf-16"), "is UTF-16 text"),
+        (b"p0\np1\np0\n", "names p0 twice"),
+        (b"p0\np7\n", "there is no label map of p7"),
+    ],
+)
+def test_a_list_that_is_none_is_refused_in_a_sentence(tmp_path: Path, content: bytes, said: str) -> None:
+    write_shapes(tmp_path, 3)
+    (tmp_path / "list.txt").write_bytes(content)
+    with pytest.raises(MLImagesError, match=said):
+        data_of(tmp_path, MapTransform(), "list.txt")
+
+
 def test_a_map_of_another_size_than_its_picture_is_told(tmp_path: Path) -> None:
     write_shapes(tmp_path, 1)
     (tmp_path / "maps" / "p0.png").write_bytes(png_of(np.zeros((10, 20), np.uint8)))

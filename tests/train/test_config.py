@@ -31,6 +31,10 @@ def written(folder: Path, text: str) -> Path:
     return path
 
 
+DETECTION = 'epochs = 1\ntask = "detection"\n[loss]\nname = "softmax"\n[detection]\n'
+SEGMENTATION = 'epochs = 1\ntask = "segmentation"\n[loss]\nname = "softmax"\n[segmentation]\n'
+
+
 @pytest.mark.parametrize("name", packaged_recipes())
 def test_every_packaged_recipe_is_a_run(name: str) -> None:
     run = read_run(run_file(f"packaged:{name}"))
@@ -75,6 +79,17 @@ def test_phases_change_batch_image_and_sampler(tmp_path: Path) -> None:
         ("epochs = 0", "epochs is 0, which is less than 1; correct it"),
         ('epochs = 1\n[loss]\nname = "bce"', "loss.name is 'bce'; use one of released, paper,"),
         ("epochs = 1\n[optimizer]\nmomentum = 2", "optimizer.momentum is 2.0, which is not in 0..1; correct it"),
+        ("epochs = 1\n[optimizer]\nmomentum = 1", "optimizer.momentum is 1.0, which is not below 1; correct it"),
+        (
+            "epochs = 1\n[optimizer]\naverage_decay = 1",
+            "optimizer.average_decay is 1.0, which is not below 1; correct it",
+        ),
+        (f"{DETECTION}pyramid = true", "detection.anchor_sizes has 3 sizes, and a pyramid 5 levels; correct it"),
+        (
+            f"{SEGMENTATION}classes = {[str(k) for k in range(256)]}",
+            "segmentation.classes has 256 names, and a map room",
+        ),
+        (f"{SEGMENTATION}scales = [1, inf]", "segmentation.scales = [1.0, inf] are not two finite numbers"),
         ("epochs = 1\n[schedule]\ndecay_factor = 0", "schedule.decay_factor is 0.0, which is not above 0"),
         ("epochs = 1\n[schedule]\nlearning_rate = inf", "schedule.learning_rate is infinite; correct it"),
         ("epochs = 1\n[optimizer]\nclip_norm = inf", "optimizer.clip_norm is infinite; correct it"),

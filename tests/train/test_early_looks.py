@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import itertools
 import json
 import math
 from typing import TYPE_CHECKING
@@ -28,16 +29,29 @@ from mlimages_dataset.train.config import (
     Schedule,
 )
 from mlimages_dataset.train.learner import logits_without_trace, make_learner
-from mlimages_dataset.train.learning import LOOKS, Expected, Figures, LearningFault, Sign, Sums, expected_of, finding
+from mlimages_dataset.train.learning import (
+    LOOKS,
+    EarlyLooks,
+    Expected,
+    Figures,
+    LearningFault,
+    Sign,
+    Sums,
+    expected_of,
+    finding,
+)
+from mlimages_dataset.train.losses.multi_label import BatchLabels
 from mlimages_dataset.train.losses.registry import LOSSES, make_loss
 from mlimages_dataset.train.stopping import Stopped
 from tests.train.processes import on_ranks
-from tests.train.synthetic import Program, train_synthetic
+from tests.train.synthetic import Program, batch_of, dataset, train_synthetic
 from tests.train.test_loop import differing, last
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
     from pathlib import Path
+
+    from mlimages_dataset.loaders import Batch
 
 EPOCHS = 14
 """Of four steps each: 56."""
@@ -329,7 +343,7 @@ def test_missing_labels_are_told_after_ten_steps(tmp_path: Path) -> None:
     assert "no image had a label" in str(warning["sentence"])
 
 
-@pytest.mark.parametrize("cut_after", [13, 53])
+@pytest.mark.parametrize("cut_after", [6, 7, 8, 9, 13, 53])
 def test_a_resumed_run_warns_once_and_computes_the_same(tmp_path: Path, cut_after: int) -> None:
     whole, cut = (Program(out=str(tmp_path / name), epochs=EPOCHS, rate=5e-8) for name in ("whole", "cut"))
     train_synthetic(whole)
@@ -341,6 +355,33 @@ def test_a_resumed_run_warns_once_and_computes_the_same(tmp_path: Path, cut_afte
     if cut_after > LOOKS[2]:
         assert warnings(tmp_path / "cut")[0]["step"] == warnings(tmp_path / "whole")[0]["step"], "kept, not told again"
     assert differing(last(tmp_path / "whole"), last(tmp_path / "cut")) == []
+
+
+@pytest.mark.parametrize("at", [(1,), (2,), (1, 2), (1, 11), (1, 2, 3), (3, 10)])
+def test_a_check_has_the_mean_loss_of_all_steps_since_the_one_before(at: tuple[int, ...]) -> None:
+    def labels(batch: Batch) -> BatchLabels:
+        return BatchLabels(batch.targets, None)
+
+    looks = EarlyLooks(
+        expected("released"), lambda images: images.flatten(1)[:, :5], labels, torch.device("cpu"), at=at
+    )
+    losses = torch.rand(max(at), generator=torch.Generator().manual_seed(1)).double()
+    images, targets = dataset()
+    batch = batch_of(images[:4], targets[:4], "abcd")
+    for loss in losses:
+        looks.before([batch])
+        looks.after([batch], loss, 0.0)
+    bounds = itertools.pairwise((0, *at))
+    assert [look.step for look in looks.looks] == [0, *at]
+    wanted = [losses[0], *(losses[first:stop].mean() for first, stop in bounds)]
+    assert [look.loss for look in looks.looks] == pytest.approx([float(one) for one in wanted])
+
+
+def test_rates_that_add_nothing_are_a_pace_of_nothing() -> None:
+    looks = [AT_FIRST, look(20, 0.01, 0.5, 0.0), dataclasses.replace(look(50, 0.01, 0.5, 0.0), rates=20.0)]
+    found = finding(looks, expected("released"))
+    assert found is not None
+    assert found.sign is Sign.STILL
 
 
 def test_looking_changes_no_bit(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

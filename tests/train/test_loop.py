@@ -90,6 +90,17 @@ def test_a_run_that_counts_steps_ends_after_them_and_learns_as_a_longer_one(tmp_
     assert len(losses(tmp_path / "some")) == steps
 
 
+@pytest.mark.parametrize(("first", "then"), [(1, 2), (3, 7), (4, 5), (5, 8), (7, 0)])
+def test_a_run_that_is_given_more_steps_learns_as_one_that_had_them(tmp_path: Path, first: int, then: int) -> None:
+    straight = Program(out=str(tmp_path / "straight"), epochs=3, steps=then)
+    longer = dataclasses.replace(straight, out=str(tmp_path / "longer"))
+    train_synthetic(straight)
+    train_synthetic(dataclasses.replace(longer, steps=first))
+    train_synthetic(longer)
+    assert losses(tmp_path / "longer") == losses(tmp_path / "straight")
+    assert not differing(last(tmp_path / "longer"), last(tmp_path / "straight"))
+
+
 def test_a_run_that_counts_steps_goes_on_after_a_stop(tmp_path: Path) -> None:
     straight = Program(out=str(tmp_path / "straight"), epochs=3, steps=7)
     stopped = dataclasses.replace(straight, out=str(tmp_path / "stopped"), ask_after=5)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 from torch.nn import functional
 from torchvision.models.resnet import resnet50
 
+from mlimages_dataset.loaders.batch import one_batch
+from mlimages_dataset.loaders.transforms import to_unit_range
 from mlimages_dataset.sources.label_maps import IGNORED
 from mlimages_dataset.train.losses.pixels import PixelLoss
-from mlimages_dataset.train.models import create_model
+from mlimages_dataset.train.models import batch_norms, create_model
 from mlimages_dataset.train.segmentation import Segmented, Segmenter
 from mlimages_dataset.train.task_options import Segmentation
 
@@ -55,6 +58,22 @@ def test_the_loss_is_that_of_every_judged_pixel(size: tuple[int, int]) -> None:
     loss.backward()
     assert logits.grad is not None
     assert bool((logits.grad[0, :, 0] == 0).all())  # of pixels that are not judged
+
+
+@pytest.mark.parametrize("sizes", [[(60, 77)] * 3, [(1, 1), (41, 97)], [(33, 8), (9, 90), (33, 8), (70, 70)]])
+def test_a_batch_of_pictures_has_the_maps_of_each_alone(sizes: list[tuple[int, int]]) -> None:
+    torch.manual_seed(0)
+    segmenter = Segmenter(create_model("resnet18", N_CLASSES), "resnet18", Segmentation(rates=(1, 3))).eval()
+    for norm in batch_norms(segmenter):  # shifts, as of a trained network: padding of zeros is then not nothing
+        nn.init.uniform_(norm.bias)
+    planes = [np.random.default_rng(k).integers(0, 256, (3, *size), np.uint8) for k, size in enumerate(sizes)]
+    images, of_images = one_batch(planes)
+    found = segmenter(to_unit_range(images), of_images)
+    for k, (height, width) in enumerate(sizes):
+        alone = segmenter(to_unit_range(torch.from_numpy(planes[k])[None]), of_images[k : k + 1])
+        h, w = alone.logits.shape[2:]
+        torch.testing.assert_close(found.logits[k, :, :h, :w], alone.logits[0], atol=1e-3, rtol=1e-3)
+        assert found.class_map(k).shape == (height, width)
 
 
 def test_the_map_of_a_picture_does_not_depend_on_what_is_beside_it() -> None:

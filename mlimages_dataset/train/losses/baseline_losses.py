@@ -113,9 +113,9 @@ class FocalLoss(BaselineLoss):
 
     def mean(self, x: Tensor, y: Tensor, known: Tensor | None) -> Tensor:
         """See `BaselineLoss`."""
-        p = x.sigmoid()
-        of_positive = -self.alpha * (1 - p) ** self.gamma * functional.logsigmoid(x)
-        of_negative = -(1 - self.alpha) * p**self.gamma * functional.logsigmoid(-x)
+        log_present, log_absent = functional.logsigmoid(x), functional.logsigmoid(-x)
+        of_positive = -self.alpha * (self.gamma * log_absent).exp() * log_present
+        of_negative = -(1 - self.alpha) * (self.gamma * log_present).exp() * log_absent
         return _mean_of_known(y * of_positive + (1 - y) * of_negative, known)
 
 
@@ -141,12 +141,15 @@ class AsymmetricLoss(BaselineLoss):
 
     def mean(self, x: Tensor, y: Tensor, known: Tensor | None) -> Tensor:
         """See `BaselineLoss`."""
-        p = x.sigmoid()
-        shifted = (p - self.margin).clamp(min=0)
-        of_positive = -((1 - p) ** self.gamma_positive) * functional.logsigmoid(x)
-        # Without a margin, 1 - p rounds to 0 for large logits; with one, 1 - p_m is at least the margin.
-        log_absent = torch.log1p(-shifted) if self.margin > 0 else functional.logsigmoid(-x)
-        of_negative = -(shifted**self.gamma_negative) * log_absent
+        log_present, log_absent = functional.logsigmoid(x), functional.logsigmoid(-x)
+        of_positive = -(self.gamma_positive * log_absent).exp() * log_present
+        if self.margin > 0:
+            shifted = x.sigmoid() - self.margin
+            faded = shifted <= 0  # they have neither loss nor gradient; that of a root would be infinite at 0
+            shifted = shifted.masked_fill(faded, 0.5)
+            of_negative = -(shifted**self.gamma_negative * torch.log1p(-shifted)).masked_fill(faded, 0)
+        else:
+            of_negative = -(self.gamma_negative * log_present).exp() * log_absent
         return _mean_of_known(y * of_positive + (1 - y) * of_negative, known)
 
 

@@ -57,14 +57,18 @@ class ConcurrentSoftmaxLoss(WithPairRates, MultiLabelLoss):
         present = targets >= self.presence_threshold
         counted = torch.ones_like(present) if known is None else known
         present = present & counted
+        rival = counted & ~present
         z = logits.to(torch.float32)
-        z = z - z.detach().masked_fill(~counted, -torch.inf).amax(1, keepdim=True).nan_to_num(neginf=0.0)
+        # By the largest rival, not by a present class: beside that, rivals of the other present ones would underflow.
+        z = z - z.detach().masked_fill(~rival, -torch.inf).amax(1, keepdim=True).nan_to_num(neginf=0.0)
         classes = present.any(0).nonzero().squeeze(1)
-        rivals = torch.where(counted & ~present, z, -torch.inf).exp()
-        suppression = rivals @ self._suppressing(classes).T
-        # Rivals that all underflow, or that never suppress, leave a zero, whose logarithm has no gradient.
+        suppression = torch.where(rival, z, -torch.inf).exp() @ self._suppressing(classes).T
         own = z[:, classes]
-        log_denominator = torch.logaddexp(suppression.clamp(min=torch.finfo(torch.float32).tiny).log(), own)
+        # Without rivals that suppress it, a class has no loss; the logarithm of zero would have no gradient.
+        without = suppression == 0
+        log_denominator = torch.logaddexp(
+            suppression.masked_fill(without, 1).log().masked_fill(without, -torch.inf), own
+        )
         weight = torch.where(present, targets, 0)[:, classes].to(torch.float32)
         return (weight * (log_denominator - own)).sum() / len(logits)
 

@@ -120,6 +120,21 @@ def test_unknown_entries_add_no_gradient(loss: nn.Module) -> None:
     assert bool((logits.grad[known] != 0).any())
 
 
+@pytest.mark.parametrize("exponent", [0.1, 0.5, 1.0, 3.0])
+@pytest.mark.parametrize("logit", [0.0, 5.0, 20.0, 200.0, 1e4])
+def test_any_exponent_has_the_slope_of_its_formula(exponent: float, logit: float) -> None:
+    losses = (FocalLoss(gamma=exponent), AsymmetricLoss(exponent, exponent), AsymmetricLoss(exponent, exponent, 0.0))
+    for loss in losses:
+        for target in (0.0, 1.0):
+            for x in (logit, -logit):
+                found = torch.tensor([[x]], requires_grad=True)
+                loss(found, torch.tensor([[target]])).backward()
+                assert found.grad is not None
+                step = 1e-3 * max(1.0, abs(x))
+                near = [loss(torch.tensor([[x + d]]), torch.tensor([[target]])).item() for d in (-step, step)]
+                assert found.grad.item() == pytest.approx((near[1] - near[0]) / (2 * step), rel=2e-2, abs=2e-3)
+
+
 @pytest.mark.parametrize("loss", LOSSES)
 def test_large_logits_have_finite_loss_and_gradient(loss: nn.Module) -> None:
     logits = torch.tensor([[200.0, -200.0, 200.0, -200.0]], requires_grad=True)

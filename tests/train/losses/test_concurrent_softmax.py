@@ -114,6 +114,36 @@ def test_extreme_logits_have_finite_loss_and_gradient(targets: list[list[float]]
     assert bool(torch.isfinite(logits.grad).all())
 
 
+def by_logarithms(z: torch.Tensor, y: torch.Tensor, r: torch.Tensor) -> torch.Tensor:
+    """Return the loss of eq. 3 in float64, each denominator as the logarithm of a sum of exponentials."""
+    of_labels = []
+    for b, i in y.nonzero().tolist():
+        rivals = [z[b, j] + torch.log(1 - r[i, j]) for j in range(len(r)) if not y[b, j] and r[i, j] < 1]
+        of_labels.append(torch.stack([z[b, i], *rivals]).logsumexp(0) - z[b, i])
+    return torch.stack(of_labels).sum() / len(z)
+
+
+@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("scale", [1, 30, 90, 300, 1e4])
+def test_logits_that_lie_far_apart_change_neither_loss_nor_gradient(scale: float, seed: int) -> None:
+    _, y, _, r = example(seed)
+    r[0, 1] = 0.5  # with 1, a rival that suppresses nothing hides those far below it
+    y[0, :2] = 1
+    generator = torch.Generator().manual_seed(seed)
+    z = (torch.randn(y.shape, generator=generator) * scale).requires_grad_()
+    exact = z.detach().double().requires_grad_()
+    loss, expected = (
+        ConcurrentSoftmaxLoss(torch.tensor(r))(z, torch.tensor(y)),
+        by_logarithms(exact, *map(torch.tensor, (y, r))),
+    )
+    loss.backward()
+    expected.backward()
+    assert loss.item() == pytest.approx(expected.item(), rel=1e-4)
+    assert z.grad is not None
+    assert exact.grad is not None
+    torch.testing.assert_close(z.grad.double(), exact.grad, rtol=1e-3, atol=1e-4)
+
+
 def test_unknown_classes_have_no_gradient() -> None:
     z, y, known, r = example()
     logits = torch.tensor(z, requires_grad=True)

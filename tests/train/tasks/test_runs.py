@@ -131,12 +131,20 @@ def test_a_run_resumes_bit_for_bit_and_is_evaluated_and_applied(task: Task, tmp_
     assert evaluated.exit_code == 0, evaluated.output
     assert all(measure in evaluated.output for measure in task.measures)
     out = tmp_path / "predictions"
-    predicted = CliRunner().invoke(main, ["predict", *applied, "--out", str(out), "--above", "0.01"])
+    words, maps = ["predict", *applied, "--out", str(out), "--above", "0.01"], ["--maps", str(tmp_path / "maps")]
+    if task.schema is LABEL_MAPS:
+        words += maps
+    else:
+        assert "it is no segmenter" in CliRunner().invoke(main, [*words, *maps]).output
+    predicted = CliRunner().invoke(main, words)
     assert predicted.exit_code == 0, predicted.output
     (part,) = out.glob("*.parquet")
     table = read_table(part, task.schema)
     assert set(table["image_id"].to_pylist()) <= {f"p{k}" for k in range(6)}
     assert pq.read_metadata(part).num_rows > 0
+    if task.schema is LABEL_MAPS:
+        written = {path.stem: path.read_bytes() for path in (tmp_path / "maps").iterdir()}
+        assert written == dict(zip(table["image_id"].to_pylist(), table["map"].to_pylist(), strict=True))
     if task.schema is REGIONS:
         larger = CliRunner().invoke(
             main, ["predict", *applied, "--out", str(tmp_path / "larger"), "--above", "0.01", "--image-size", "128"]
@@ -154,6 +162,8 @@ def test_what_a_network_cannot_say_is_refused(task: Task, tmp_path: Path) -> Non
     for command in (
         ["extract", *applied, "--out", str(tmp_path / "features")],
         ["calibrate", *applied, "--labels", task.options[3], "--out", str(tmp_path / "fit.pt")],
+        ["predict", *applied],
+        ["predict", str(tmp_path / "run"), task.options[1]],
     ):
         refused = CliRunner().invoke(main, command)
         assert refused.exit_code == 2, refused.output

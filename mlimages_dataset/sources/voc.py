@@ -25,6 +25,7 @@ from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import as_text, is_plain, refuse_special, relative
 from mlimages_dataset.sources.annotation_files import FileSource, reject
 from mlimages_dataset.sources.boxes import Instance, is_size, number_of, of_pixels
+from mlimages_dataset.sources.entries import confidence_of, fault_of_flag, flag_of
 from mlimages_dataset.sources.pictures_beside import size_of_picture
 from mlimages_dataset.sources.places import files_below, is_file, is_folder, place_digest, read_file, refused_below
 
@@ -123,11 +124,12 @@ class Voc(FileSource):
                 class_id=_text(entry, "name"),
                 where=as_text(str(path)),
                 place=place,
-                box=_box(entry.find("bndbox"), *size),
+                box=fault_of_flag("difficult", _text(entry, "difficult")) or _box(entry.find("bndbox"), *size),
+                confidence=confidence_of({one.tag: one.text for one in entry if not len(one)}),
                 stated=", ".join(_text(entry, f"bndbox/{side}") for side in _SIDES)
                 if entry.find("bndbox") is not None
                 else "",
-                flags=frozenset(flag for flag in _FLAGS if _text(entry, flag).lower() in {"1", "true"}),
+                flags=frozenset(flag for flag in _FLAGS if flag_of(_text(entry, flag))),
                 mask=mask,
                 location=stated,
             )
@@ -212,7 +214,7 @@ def pixel_boxes(path: Location) -> Iterator[tuple[str, tuple[float, ...], bool]]
     refuse_special(path)
     for entry in _root(path, path.read_bytes()).iterfind("object"):
         sides = tuple(number_of(_text(entry, f"bndbox/{side}")) for side in _SIDES)
-        yield _text(entry, "name"), sides, _text(entry, "difficult").lower() in {"1", "true"}
+        yield _text(entry, "name"), sides, bool(flag_of(_text(entry, "difficult")))
 
 
 def _root(path: Location, content: bytes) -> ET.Element:

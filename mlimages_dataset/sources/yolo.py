@@ -28,6 +28,7 @@ from mlimages_dataset.core.locations import as_text, relative
 from mlimages_dataset.sources.annotation_files import FileSource, reject
 from mlimages_dataset.sources.boxes import Instance, around, number_of
 from mlimages_dataset.sources.classes import SourceClass
+from mlimages_dataset.sources.entries import confidence_of
 from mlimages_dataset.sources.pictures_beside import size_of_picture
 from mlimages_dataset.sources.places import (
     archive_of,
@@ -121,9 +122,7 @@ def _of_line(fields: Sequence[str], classes: _Classes) -> Instance | str:
     name = classes.names.get(int(values[0])) if values[0].is_integer() else None
     if name is None:
         return f"its class is not the number of one of {len(classes.names)}"
-    confidence = values[5] if len(fields) == _WITH_CONFIDENCE else 1.0
-    if not 0 <= confidence <= 1:
-        return "its confidence is no number in 0..1"
+    confidence = confidence_of({"confidence": fields[5]} if len(fields) == _WITH_CONFIDENCE else {})
     is_polygon = len(fields) >= _POLYGON_FIELDS and not classes.key_points
     return Instance(
         image="",

@@ -417,7 +417,7 @@ def test_shapes_of_labelme_have_the_least_boxes_that_hold_them(tmp_path: Path) -
         {"label": "r", "points": [[1, 2]], "shape_type": "rectangle"},
         {"label": "s", "points": [[1, 2], [3, 4]], "shape_type": "rectangle", "score": 0.5},
         {"label": "x", "points": [[1, 2], [3, 4]], "shape_type": "rectangle", "score": 7},
-        {"label": 3, "points": [[1, 2], [3, 4]], "shape_type": "rectangle"},
+        {"label": [3], "points": [[1, 2], [3, 4]], "shape_type": "rectangle"},
         5,
     ]
     document = {"imagePath": "..\\a.jpg", "imageWidth": 100, "imageHeight": 100, "shapes": shapes}
@@ -434,8 +434,8 @@ def test_shapes_of_labelme_have_the_least_boxes_that_hold_them(tmp_path: Path) -
     assert sorted(one.what for one in rejects.first) == [
         "shape 3: a line marks no area",
         "shape 4: it has no two points",
-        "shape 6 has a score that is not in 0..1",
-        "shape 7: it has no image, no class, or a name that is no Unicode text",
+        "shape 6: its score is 7, no number in 0..1",
+        "shape 7: it names no class",
         "shape 8 is no object",
     ]
 

@@ -20,6 +20,7 @@ from mlimages_dataset.sources.annotation_files import FileSource, reject
 from mlimages_dataset.sources.boxes import Instance, around, as_stated, is_size, number_of, of_pixels
 from mlimages_dataset.sources.entries import confidence_of, flag_of, name_of
 from mlimages_dataset.sources.pictures_beside import size_of_picture
+from mlimages_dataset.sources.places import read_file
 from mlimages_dataset.sources.polygons import Polygons
 from mlimages_dataset.tables.schemas import REGION_FLAGS
 
@@ -77,6 +78,15 @@ class LabelMe(FileSource):
                 outline=shape.get("shape_type") != "rectangle",
                 polygons=_polygons(shape, *map(number_of, size)),
             )
+
+
+def is_labelme(path: Location) -> bool:
+    """Return whether a JSON file is one of LabelMe: others lie beside pictures too, as `notes.json` of Label Studio."""
+    try:
+        _document(path, read_file(path))
+    except DataError:
+        return False
+    return True
 
 
 def _flags_of_picture(document: Mapping[str, Any]) -> list[str]:

@@ -28,6 +28,7 @@ from mlimages_dataset.sources.boxes import Instance, is_size, number_of, of_pixe
 from mlimages_dataset.sources.entries import confidence_of, fault_of_flag, flag_of
 from mlimages_dataset.sources.pictures_beside import size_of_picture
 from mlimages_dataset.sources.places import files_below, is_file, is_folder, place_digest, read_file, refused_below
+from mlimages_dataset.tables.files import lines_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -148,7 +149,7 @@ def _folder_of_list(path: Location) -> Location | None:
     if path.suffix.lower() != _LISTS or not is_file(path):
         return None
     folder = next((above for above in path.parents[:_FOLDERS_ABOVE] if is_folder(above / ANNOTATIONS)), None)
-    lines = read_file(path).decode("utf-8-sig", "replace").split("\n") if folder is not None else []
+    lines = lines_of(read_file(path), path) if folder is not None else []
     first = next((line.split() for line in lines if line.strip()), [])
     return folder if len(first) == 1 else None
 
@@ -161,7 +162,7 @@ def _chosen(path: Location, folder: Location) -> tuple[list[Location], list[Reje
     """
     chosen: dict[Location, None] = {}
     rejects = []
-    for number, line in enumerate(read_file(path).decode("utf-8-sig", "replace").splitlines(), 1):
+    for number, line in enumerate(lines_of(read_file(path), path), 1):
         name = line.strip()
         file = folder / ANNOTATIONS / f"{name}.xml"
         if file in chosen:
@@ -188,7 +189,7 @@ def _listed(path: Location, content: bytes, given: Given) -> Iterator[Instance |
             where=path,
             remedy=f"name the folder of {ANNOTATIONS}, or beside it a list of names, or of a class as dog_train.txt",
         )
-    for number, line in enumerate(content.decode(errors="replace").splitlines(), 1):
+    for number, line in enumerate(lines_of(content, path), 1):
         said = _LINE.fullmatch(line)
         if said is not None:
             yield Instance(

@@ -144,11 +144,11 @@ def test_a_flag_that_is_none_is_told_and_the_label_stays(form: str, value: objec
 
 @pytest.mark.parametrize("value", [["dog"], {"en": "dog"}, True, 1.5])
 def test_what_is_no_name_names_nothing(value: object, tmp_path: Path) -> None:
+    path = coco(tmp_path, {})
+    content = json.loads(path.read_text())
+    content["categories"][0]["name"] = value
+    path.write_text(json.dumps(content))
     with pytest.raises(DataError, match="a category has no id or name"):
-        path = coco(tmp_path, {})
-        content = json.loads(path.read_text())
-        content["categories"][0]["name"] = value
-        path.write_text(json.dumps(content))
         read_statements("coco", [path])
     found, log = read_statements("labelme", [labelme(tmp_path, {"label": value})])
     assert (found["class_id"].to_pylist(), log.first[0].what) == ([DOUBTED], "shape 1: it names no class")

@@ -19,6 +19,7 @@ from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.sources.classes import OWN_WNID, SourceClass
 from mlimages_dataset.sources.lines import refuse_line_of_excel
+from mlimages_dataset.sources.rows import plain, text_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -126,7 +127,8 @@ def classes_of_table(table: pa.Table, where: str) -> list[SourceClass]:
     """Return the classes of a table with the columns that `parse_class_table` reads.
 
     Raises:
-        DataError: a column is missing, a row holds no id or no name, a wnid is none, or there is no row.
+        DataError: a column is missing or holds what is not text, a row holds no id or no name, a wnid is none, or there
+            is no row.
     """
     table = table.rename_columns([name.strip().lower() for name in table.column_names])
     _check_header(table.column_names, where)
@@ -138,8 +140,13 @@ def classes_of_table(table: pa.Table, where: str) -> list[SourceClass]:
         cells = {name: "" if cell is None else str(cell) for name, cell in row.items()}
         return _class_of(cells, where, row=number)
 
-    rows = table.select(columns).to_pylist()
+    texts = {name: _texts(table[name], name, where) for name in columns}
+    rows = (dict(zip(columns, row, strict=True)) for row in zip(*texts.values(), strict=True))
     return _at_least_one((parse(row, number) for number, row in enumerate(rows, 1)), where)
+
+
+def _texts(column: pa.ChunkedArray, name: str, where: str) -> list[str | None]:
+    return [cell for chunk in column.chunks for cell in text_column(plain(chunk), name, where).to_pylist()]
 
 
 def _class_of(cells: Mapping[str, str], where: str, *, line: int | None = None, row: int | None = None) -> SourceClass:

@@ -285,7 +285,7 @@ def _is_text(kind: pa.DataType) -> bool:
     return any(one(kind) for one in kinds)
 
 
-def text_column(column: pa.Array, name: str, where: Location) -> pa.Array:
+def text_column(column: pa.Array, name: str, where: object) -> pa.Array:
     """Return a column of texts, bytes of UTF-8, or whole numbers as texts.
 
     Raises:
@@ -306,7 +306,7 @@ def text_column(column: pa.Array, name: str, where: Location) -> pa.Array:
         raise _no_text(name, kind, where) from error
 
 
-def _no_text(name: str, kind: pa.DataType, where: Location) -> DataError:
+def _no_text(name: str, kind: pa.DataType, where: object) -> DataError:
     return DataError(f"its column {name} is {kind}, not text", where=where, remedy="give texts or whole numbers")
 
 

@@ -149,7 +149,7 @@ def _refuse_names(given: Mapping[str, object], minimum_images: Mapping[str, int]
     if not any_list:
         raise UsageError("no class list is given", remedy="pass imagenet, open_images or classes")
     for name in given:
-        if not isinstance(name, str) or not name or name in {IMAGENET, OPEN_IMAGES}:
+        if not isinstance(name, str) or not name.strip() or name in {IMAGENET, OPEN_IMAGES}:
             raise UsageError(f"{name!r} cannot be the name of your own class list", remedy="give it another name")
     sources = {*given, IMAGENET, OPEN_IMAGES}
     if strangers := [name for name in minimum_images if name not in sources]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import difflib
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
@@ -35,6 +36,7 @@ CLASS_COLUMNS = ("id", "name")
 MEANING_COLUMNS = ("wnid", "parent", "synset")
 """Columns of a class list that say what a class means; each may be missing, and cells may be empty."""
 _DELIMITERS = (",", "\t", ";", "|")
+_NEAR = 0.8
 _WNID = re.compile(r"n\d{8}")
 _TENCENT_CELLS = re.compile(r"\d+\tn\d{8}\t(-1|\d+)", re.ASCII)
 
@@ -328,7 +330,7 @@ def _csv_rows(lines: Iterable[str], where: str, delimiter: str = ",") -> Iterato
 
 
 def _check_header(found: Sequence[str], where: str, line: int | None = None) -> None:
-    """Refuse a table that lacks a column, or has one that is read twice."""
+    """Refuse a table that lacks a column, has one that is read twice, or one spelled like one that it lacks."""
     missing = [column for column in CLASS_COLUMNS if column not in found]
     if missing:
         what = f"no column {' and '.join(missing)} in its header ({_shown(','.join(found))})"
@@ -336,6 +338,11 @@ def _check_header(found: Sequence[str], where: str, line: int | None = None) -> 
     repeated = [column for column in (*CLASS_COLUMNS, *MEANING_COLUMNS) if list(found).count(column) > 1]
     if repeated:
         raise DataError(f"has two columns {repeated[0]}", where=where, line=line, remedy="name each differently")
+    others = [column for column in found if column not in {*CLASS_COLUMNS, *MEANING_COLUMNS}]
+    for column in MEANING_COLUMNS:
+        if column not in found and (near := difflib.get_close_matches(column, others, n=1, cutoff=_NEAR)):
+            what = f"has a column {near[0]}, which is not read, and no column {column}"
+            raise DataError(what, where=where, line=line, remedy=f"rename it to {column}, or to something else")
 
 
 def _at_least_one(classes: Iterable[SourceClass], where: str) -> list[SourceClass]:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.sources.boxes import DocumentSource, Instance, as_stated, number_of, of_pixels, statements_of
-from mlimages_dataset.sources.classes import SourceClass
+from mlimages_dataset.sources.classes import OWN_WNID, SourceClass
 from mlimages_dataset.sources.entries import confidence_of, fault_of_flag, flag_of, name_of
 from mlimages_dataset.sources.json_items import items_of
 from mlimages_dataset.sources.polygons import Polygons, rings_of
@@ -44,6 +44,7 @@ _FLAG_OF_KEY = {flag: flag for flag in REGION_FLAGS} | {
 """A flag's own name, COCO's own key, and those of exports of Pascal VOC and of Objects365."""
 _KEYS = ("iscrowd", "ignore", "isfake")
 
+_WNID = re.compile(r"n\d{8}")
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _MOST_EXACT = 2.0**53
 """Beyond, a float may stand for several whole numbers."""
@@ -186,8 +187,18 @@ def coco_classes(path: Location) -> list[SourceClass]:
     categories = _categories(path)
     if not categories:
         raise DataError("lists no categories", where=path, remedy="name a file of instances, in COCO's form")
-    synsets = {_key(one.get("id")): name_of(one.get("synset")) for one in _items(path, "categories")}
-    return [SourceClass(str(number), name, synset=synsets[number]) for number, name in categories.items()]
+    listed = {_key(one.get("id")): one for one in _items(path, "categories")}
+    return [_class_of(number, name, listed[number]) for number, name in categories.items()]
+
+
+def _class_of(number: _Key, name: str, category: Mapping[str, Any]) -> SourceClass:
+    """Return a category as a class; one of `export` has a wnid as its name, and its names as `words`."""
+    words, synset = name_of(category.get("words")), name_of(category.get("synset"))
+    if words and OWN_WNID.fullmatch(name):
+        return SourceClass(str(number), words, parent=name_of(category.get("supercategory")))
+    if words and _WNID.fullmatch(name):
+        return SourceClass(str(number), words, wnid=name)
+    return SourceClass(str(number), name, synset=synset)
 
 
 @dataclass(frozen=True, slots=True)

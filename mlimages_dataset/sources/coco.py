@@ -168,7 +168,7 @@ def _flags(annotation: Mapping[str, Any]) -> frozenset[str]:
 
 def _fault_of_flags(annotation: Mapping[str, Any]) -> str:
     """Return why one of COCO's own flags cannot be read; empty if all can."""
-    return next(filter(None, (fault_of_flag(key, annotation.get(key)) for key in _KEYS)), "")
+    return next(filter(None, (fault_of_flag(key, annotation[key]) for key in _KEYS if key in annotation)), "")
 
 
 def _key(value: object) -> _Key | None:

@@ -80,8 +80,10 @@ def flag_of(value: object) -> bool | None:
     >>> [flag_of(one) for one in (1, True, "Yes", 0, None, "Unspecified", "maybe", 2, [1])]
     [True, True, True, False, False, False, None, None, None]
     """
-    if value is None or isinstance(value, int | float):
-        text = "" if value is None else f"{value:g}"
+    if value is None or value in (0, 1):  # nearly all: True is 1
+        return value == 1
+    if isinstance(value, int | float):
+        text = f"{value:g}"
     elif isinstance(value, str):
         text = value.strip().lower()
     else:

@@ -73,5 +73,8 @@ def images_verify(
     else:
         for problem in problems:
             click.echo(problem)
-        click.echo(f"{folder}: {n_images:,} pictures, " + (f"{len(problems)} problems" if problems else "all fine"))
+        click.echo(
+            f"{folder}: {n_images:,} pictures, "
+            + (f"{len(problems):,} problem{'s' * (len(problems) > 1)}" if problems else "all fine")
+        )
     ctx.exit(1 if problems else 0)

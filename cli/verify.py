@@ -36,5 +36,8 @@ def verify(ctx: click.Context, *, folder: Location, as_json: bool) -> None:
     else:
         for problem in problems:
             click.echo(problem)
-        click.echo(f"{folder}: {n_files} files, " + (f"{len(problems)} problems" if problems else "all fine"))
+        click.echo(
+            f"{folder}: {n_files} files, "
+            + (f"{len(problems):,} problem{'s' * (len(problems) > 1)}" if problems else "all fine")
+        )
     ctx.exit(1 if problems else 0)

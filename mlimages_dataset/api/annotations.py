@@ -14,7 +14,17 @@ import pyarrow.compute as pc
 
 from mlimages_dataset.api import folders
 from mlimages_dataset.api.arguments import ARGUMENTS
-from mlimages_dataset.api.frames import columns_of, decoded, file_of, listed, place, strings, text_lists, written
+from mlimages_dataset.api.frames import (
+    columns_of,
+    decoded,
+    file_of,
+    is_list,
+    listed,
+    place,
+    strings,
+    text_lists,
+    written,
+)
 from mlimages_dataset.api.messages import told_as, warn
 from mlimages_dataset.api.tables import Tables, label_frame, made_by, refuse_other_tables
 from mlimages_dataset.api.vocabularies import folder_of, refuse_other
@@ -286,11 +296,9 @@ def statements(frame: object, what: str, *, predictions: bool = False) -> dict[s
 
 
 def _confidences(column: pa.Array, what: str) -> pa.Array:
-    if (pa.types.is_list(column.type) or pa.types.is_large_list(column.type)) and pa.types.is_floating(
-        column.type.value_type
-    ):
+    if is_list(column.type) and _is_number(column.type.value_type):
         return column.cast(pa.list_(pa.float64()))  # one for each label of a list, as the reader checks
-    if not (pa.types.is_integer(column.type) or pa.types.is_floating(column.type)):
+    if not _is_number(column.type):
         raise DataError(
             f"the column confidence has the type {column.type}, but must hold numbers", where=what, remedy="convert it"
         )
@@ -306,6 +314,10 @@ def _confidences(column: pa.Array, what: str) -> pa.Array:
             remedy="1 means that a person saw the class; without the column all rows have 1",
         )
     return column
+
+
+def _is_number(kind: pa.DataType) -> bool:
+    return bool(pa.types.is_integer(kind) or pa.types.is_floating(kind))
 
 
 def annotations_of(

@@ -1,7 +1,8 @@
 """Frames as input: data in memory are written to a file that the stages read.
 
 A frame's index is not a column. The names of columns are read regardless of case and of blanks around them; only the
-columns that are needed are converted. A column may hold strings, whole numbers (as ids) or categoricals of them.
+columns that are needed are converted. A column may hold strings, bytes of UTF-8, whole numbers (as ids, floats too) or
+categoricals of them.
 Missing values and mixed types are refused with their row, counted from 0. Labels and their confidences may be lists.
 """
 
@@ -20,7 +21,7 @@ from mlimages_dataset.core.decoding import PACKAGED
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import Location, location
 from mlimages_dataset.sources.inputs import is_stream, written_stream
-from mlimages_dataset.sources.rows import NAME_CONFIDENCE, refuse_other_confidence
+from mlimages_dataset.sources.rows import NAME_CONFIDENCE, refuse_other_confidence, text_column
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -202,13 +203,15 @@ def strings(table: pa.Table, name: str, *, what: str) -> pa.Array:
     if column.null_count:
         row = pc.index(pc.is_null(column), value=True).as_py()
         raise DataError(f"row {row} has no {name}", where=what, remedy="fill it in, or leave out such rows: dropna()")
+    if any(one(column.type) for one in (pa.types.is_floating, pa.types.is_decimal, pa.types.is_binary)):
+        column = text_column(column, name, what)  # whole numbers beside missing ones, and bytes: as in files
     if not _is_text(column.type):
-        is_list = _is_list(column.type)
+        has_lists = is_list(column.type)
         raise DataError(
             f"the column {name} has the type {column.type}, but must hold strings",
             where=what,
             remedy=f'give each value a row: explode("{name}")'
-            if is_list
+            if has_lists
             else "convert it, for instance with astype(str)",
         )
     return column.cast(pa.string())
@@ -217,16 +220,22 @@ def strings(table: pa.Table, name: str, *, what: str) -> pa.Array:
 def text_lists(table: pa.Table, name: str, *, what: str) -> pa.Array:
     """Return a column as strings, or as lists of strings where it holds lists, without nulls.
 
+    Objects `{label, confidence}`, or lists of them, are returned as they are.
+
     Raises:
         DataError: it holds nulls or other values.
     """
     column = decoded(table[name])
-    if not _is_list(column.type) or not _is_text(column.type.value_type) or column.null_count:
+    kind = column.type.value_type if is_list(column.type) else column.type
+    if pa.types.is_struct(kind) and kind.get_field_index(name) >= 0 and not column.null_count:
+        return column
+    if not is_list(column.type) or not _is_text(column.type.value_type) or column.null_count:
         return strings(table, name, what=what)
     return column.cast(pa.list_(pa.string()))
 
 
-def _is_list(kind: pa.DataType) -> bool:
+def is_list(kind: pa.DataType) -> bool:
+    """Return whether a type is that of lists."""
     return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 

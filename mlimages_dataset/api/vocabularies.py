@@ -24,6 +24,7 @@ from mlimages_dataset.pipeline.stage import NoSummary, Stage
 from mlimages_dataset.pipeline.stage import run as run_stage
 from mlimages_dataset.sources.class_lists import CLASS_COLUMNS, MEANING_COLUMNS
 from mlimages_dataset.sources.inputs import is_stream
+from mlimages_dataset.sources.rows import text_column
 from mlimages_dataset.tables.schemas import CATEGORIES, MAPPING
 from mlimages_dataset.vocab.folder import VOCABULARY, refuse_other_vocabulary, vocabulary_digests, write_tables
 from mlimages_dataset.vocab.folder import read_vocabulary as _read_vocabulary
@@ -148,7 +149,7 @@ def _refuse_names(given: Mapping[str, object], minimum_images: Mapping[str, int]
     if not any_list:
         raise UsageError("no class list is given", remedy="pass imagenet, open_images or classes")
     for name in given:
-        if not isinstance(name, str) or not name or name in {IMAGENET, OPEN_IMAGES}:
+        if not isinstance(name, str) or not name.strip() or name in {IMAGENET, OPEN_IMAGES}:
             raise UsageError(f"{name!r} cannot be the name of your own class list", remedy="give it another name")
     sources = {*given, IMAGENET, OPEN_IMAGES}
     if strangers := [name for name in minimum_images if name not in sources]:
@@ -307,9 +308,8 @@ def _minimum_images(given: Mapping[str, int]) -> tuple[tuple[str, int], ...]:
 def _cells(table: pa.Table, column: str, what: str) -> pa.Array:
     """Return a column of a class list; what a class means may be left open."""
     if column in MEANING_COLUMNS:
-        cells = decoded(table[column])
-        is_text = pa.types.is_string(cells.type) or pa.types.is_large_string(cells.type)
-        table = pa.table({column: pc.fill_null(cells, "") if is_text else cells})
+        cells = text_column(decoded(table[column]), column, what)
+        table = pa.table({column: pc.fill_null(cells, "")})
     return strings(table, column, what=what)
 
 

@@ -121,7 +121,7 @@ def codes_of(class_ids: pa.StringArray, lookup: pa.Table, column: str = "code") 
     if len(ambiguous):
         raise UsageError(
             f"{class_ids[int(ambiguous[0])].as_py()!r} means one category in one class list and another in another",
-            remedy="say which list's ids are meant (--ids-of), or give it one meaning in all lists",
+            remedy="say which list's ids are meant (--ids-of; ids_of in a recipe), or give it one meaning in all lists",
         )
     return codes
 

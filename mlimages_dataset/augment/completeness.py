@@ -57,7 +57,7 @@ class Completeness:
         if class_list is None and len(lists) > 1:
             raise UsageError(
                 "a collection is complete for one class list, and none is named",
-                remedy=f"name one of {', '.join(lists)} (--ids-of)",
+                remedy=f"name one of {', '.join(lists)} (--ids-of; ids_of in a recipe)",
             )
         chosen = lists[0] if class_list is None else class_list
         rows = (row for row in vocabulary.mapping if row.source == chosen and row.is_kept and not row.is_broader)

@@ -28,6 +28,9 @@ def read_toml(path: Location) -> dict[str, object]:
         return parse_toml(path.read_bytes().decode("utf-8-sig"))
     except OSError as error:
         raise ConfigError(f"cannot be read ({error.strerror})", where=path, remedy="check the path") from error
+    except UnicodeDecodeError as error:
+        what = f"is no text in UTF-8, from its byte {error.start + 1:,} on"
+        raise ConfigError(what, where=path, remedy="save it as UTF-8") from error
     except ValueError as error:
         raise ConfigError(f"is not valid TOML ({error})", where=path, remedy="correct it there") from error
 

@@ -168,6 +168,8 @@ class Decoder:
 
     def _place(self, content: object) -> Location:
         text = cast("str", _plain(content, str))
+        if not text.strip():
+            raise _Refused(f" is {as_written(text)}", "give a path, as '.' for the folder itself")
         if self._packaged is not None and text.startswith(PACKAGED):
             return self._packaged(text.removeprefix(PACKAGED))
         return location(text) if "://" in text or self._folder is None else self._folder / text

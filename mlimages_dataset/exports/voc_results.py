@@ -17,11 +17,12 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.exports.counts import ExportCounts, summed
 from mlimages_dataset.exports.sizes import size_tables, sizes_of_part
 from mlimages_dataset.exports.writing import UNSAYABLE, region_parts
 from mlimages_dataset.sources.voc import Voc
+from mlimages_dataset.sources.voc_results import part_of_file_name
 from mlimages_dataset.tables.batches import region_batches
 from mlimages_dataset.tables.files import Receipt, whole_file
 
@@ -40,7 +41,14 @@ _SIDES = ("xmin", "ymin", "xmax", "ymax")
 
 
 def write(export: Export) -> Written:
-    """Write the files of the classes that have boxes."""
+    """Write the files of the classes that have boxes.
+
+    Raises:
+        UsageError: the name of the image set cannot be part of a file's name.
+    """
+    if part_of_file_name(export.image_set) != export.image_set:
+        what = f"the image set {export.image_set!r} cannot be part of a file's name"
+        raise UsageError(what, remedy="call it test, for instance")
     tables = size_tables(export)
     names = _names(export.vocabulary)
     paths = [export.at.out / f"comp4_det_{export.image_set}_{name}.txt" for name in names]
@@ -74,11 +82,12 @@ def _names(vocabulary: Vocabulary) -> list[str]:
     rows = sorted(vocabulary.mapping, key=lambda row: (row.is_broader, row.source != Voc.name))
     names = [category.wnid for category in vocabulary.categories]
     for row in reversed([row for row in rows if row.class_index >= 0]):
-        names[row.class_index] = row.source_id.replace("/", "_")
-    times = Counter(names)
+        names[row.class_index] = row.source_id
+    parts = list(map(part_of_file_name, names))
+    times = Counter(parts)
     return [
-        name if times[name] == 1 else f"{name}_{category.wnid}"
-        for name, category in zip(names, vocabulary.categories, strict=True)
+        part if times[part] == 1 else part_of_file_name(f"{part}_{category.wnid}")
+        for part, category in zip(parts, vocabulary.categories, strict=True)
     ]
 
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import enum
 import functools
+from collections import Counter
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from typing import TYPE_CHECKING
@@ -25,8 +26,10 @@ from mlimages_dataset.core.errors import ConfigError
 from mlimages_dataset.core.locations import Location  # noqa: TC001 - as above
 from mlimages_dataset.vocab.packaged import PACKAGED_CLASS_LISTS, packaged_class_list
 from mlimages_dataset.vocab.stage import VocabularyFiles  # noqa: TC001 - the decoder reads it
+from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from pathlib import Path
 
 
@@ -155,6 +158,7 @@ def read_recipe(path: Location) -> Recipe:
     named = any(one.classes for one in collections)
     if not (lists.imagenet or lists.open_images or lists.classes or named):
         raise ConfigError("no class list in [vocabulary]", where=path, remedy="add imagenet, open_images or classes")
+    _check_lists(lists, [one.name for one in collections if one.classes], path)
     names = [one.name for one in collections]
     names += SIMULATED_SOURCES if recipe.simulation else ()
     known = set(names)
@@ -174,6 +178,27 @@ def read_recipe(path: Location) -> Recipe:
             remedy += ", or learn from a collection with complete = true"
         raise ConfigError("no cooccurrence.predictions", where=path, remedy=remedy)
     return recipe
+
+
+def _check_lists(lists: VocabularyFiles, of_collections: Sequence[str], path: Location) -> None:
+    """Refuse class lists of one name, and numbers of images for a list that is none.
+
+    Args:
+        lists: those of the vocabulary.
+        of_collections: names of those that collections make.
+        path: the recipe, for messages.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    published = [(IMAGENET, lists.imagenet), (OPEN_IMAGES, lists.open_images)]
+    names = [name for name, place in (*published, *lists.classes) if place is not None] + list(of_collections)
+    if repeated := [name for name, times in Counter(names).items() if times > 1]:
+        raise ConfigError(f"two class lists have the name {repeated[0]!r}", where=path, remedy="name each differently")
+    known = {*names, IMAGENET, OPEN_IMAGES}
+    if strangers := [name for name, _ in lists.minimum_images if name not in known]:
+        what = f"vocabulary.minimum_images names {strangers[0]!r}, which is no class list"
+        raise ConfigError(what, where=path, remedy=f"use one of {', '.join(sorted(known))}")
 
 
 def _has_predictions(recipe: Recipe) -> bool:

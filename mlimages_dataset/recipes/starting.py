@@ -169,6 +169,8 @@ def recipe_of(
     for one in labels:
         lines += ["", "[[annotations]]", f"name = {_text(name_of[one.path])}", f"format = {_text(one.form)}"]
         lines += [f"files = {_texts([one.path])}", f"classes = {_switch(on=not lists)}"]
+        if len(labels) > 1 and one.lists_classes and not own:  # numbers of COCO mean another class in each file
+            lines.append(f"ids_of = {_text(name_of[one.path])}")
     return "\n".join([*lines, ""])
 
 

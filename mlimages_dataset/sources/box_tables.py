@@ -15,6 +15,7 @@ import pyarrow.compute as pc
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import as_text, reason, system_errors
 from mlimages_dataset.sources.boxes import BoxSource, Instance, number_of
+from mlimages_dataset.sources.entries import as_columns, confidence_of, fault_of_flag, flag_of
 from mlimages_dataset.sources.pieces import Piece, group_ends, read_to_its_end
 from mlimages_dataset.sources.rows import NAME_CONFIDENCE, refuse_other_confidence
 from mlimages_dataset.sources.source import BOX
@@ -71,7 +72,7 @@ class BoxTables(BoxSource):
             sizes = [metadata.row_group(group).total_byte_size for group in range(metadata.num_row_groups)]
         return piece.cut_at(group_ends(sizes))
 
-    def instances(self, piece: Piece, log: RejectLog) -> Iterator[Instance]:
+    def instances(self, piece: Piece, log: RejectLog) -> Iterator[Instance]:  # noqa: ARG002 - rows are told by `boxes`
         """See `BoxSource.instances`."""
         at = 0
         with read_to_its_end(piece.path), open_parquet(piece.path) as parquet:
@@ -79,12 +80,8 @@ class BoxTables(BoxSource):
             groups = list(range(piece.start, piece.stop or 0))
             for batch in parquet.iter_batches(_BATCH_ROWS, groups, list(piece.columns)):
                 for row in _texts(batch).to_pylist():
-                    one = _instance(row, f"row {before + at}", as_text(str(piece.path)))
+                    yield _instance(row, f"row {before + at}", as_text(str(piece.path)))
                     at += 1
-                    if 0 <= one.confidence <= 1:
-                        yield one
-                    else:
-                        log.add([one.reject("its confidence is no number in 0..1")], 1)
 
 
 def _texts(batch: pa.RecordBatch) -> pa.Table:
@@ -120,13 +117,14 @@ def _check_type(name: str, kind: pa.DataType, path: Location) -> None:
 
 def _instance(row: Mapping[str, object], place: str, where: str) -> Instance:
     xmin, ymin, xmax, ymax = (number_of(row[side]) for side in BOX)
+    faults = (fault_of_flag(flag, row.get(flag)) for flag in REGION_FLAGS)
     return Instance(
         image=str(row["image_id"] or ""),
         class_id=str(row["label"] or ""),
         where=where,
         place=place,
-        box=(xmin, ymin, xmax, ymax),
-        confidence=number_of(row.get("confidence", 1.0)),
-        flags=frozenset(flag for flag in REGION_FLAGS if row.get(flag) == 1),
+        box=next(filter(None, faults), (xmin, ymin, xmax, ymax)),
+        confidence=confidence_of(as_columns({"confidence": row.get("confidence", 1)})),
+        flags=frozenset(flag for flag in REGION_FLAGS if flag_of(row.get(flag))),
         mask=str(row.get("mask") or ""),
     )

@@ -60,7 +60,8 @@ class Instance:
         where: the file, for messages.
         place: what the entry is called there, such as `annotation 5`.
         box: in shares of the image; a text that says why there is none; None where the entry is about no place.
-        confidence: 1 where nobody says less, 0 where the class is verified to be absent.
+        confidence: 1 where nobody says less, 0 where the class is verified to be absent; a text that says why the entry
+            cannot be used.
         flags: those of `REGION_FLAGS` that the file states.
         mask: COCO's compressed RLE as JSON, or a picture's path; empty where there is none.
         location: where the image is; empty where the file does not say.
@@ -75,7 +76,7 @@ class Instance:
     where: str
     place: str
     box: Sides | str | None
-    confidence: float = 1.0
+    confidence: float | str = 1.0
     flags: frozenset[str] = frozenset()
     mask: str = ""
     location: str = ""
@@ -156,21 +157,31 @@ def _blocks(instances: Iterator[Instance], log: RejectLog) -> Iterator[list[Inst
 
 
 def _named(instances: Iterable[Instance], log: RejectLog) -> Iterator[Instance]:
-    """Yield instances that name their image and their class by texts; the others are rejects, and doubts of images."""
+    """Yield instances that can be used, by their names too; the others are rejects, and doubts of images."""
     for one in instances:
         names_image = (
             bool(one.image) and is_text(one.image) and not (one.image.startswith(".") and not image_id(one.image))
         )
-        if not (one.image and one.class_id and all(map(is_text, (one.image, one.class_id, one.mask, one.location)))):
-            what = "it has no image, no class, or a name that is no Unicode text"
-        elif not names_image:
-            what = f"{one.image!r} names no image"
-        else:
+        what = _fault(one, names_image=names_image)
+        if not what:
             yield one
             continue
         log.add([one.reject(what)], 1, placed=int(names_image))
         if names_image:
             yield Instance.of_doubt(one.image, one.where)
+
+
+def _fault(one: Instance, *, names_image: bool) -> str:
+    """Return why an instance cannot be used; empty if it can."""
+    if not one.image:
+        return "it names no image"
+    if not one.class_id:
+        return "it names no class"
+    if not all(map(is_text, (one.image, one.class_id, one.mask, one.location))):
+        return "a name in it is no Unicode text"
+    if not names_image:
+        return f"{one.image!r} names no image"
+    return one.confidence if isinstance(one.confidence, str) else ""
 
 
 def is_text(text: str) -> bool:
@@ -188,7 +199,7 @@ def _has_box(one: Instance, log: RejectLog) -> bool:
     """Return whether an instance states a box; one that should, and does not, is a reject."""
     if one.box is None:
         return False
-    what = one.box if isinstance(one.box, str) else "" if one.confidence > 0 else "a box of confidence 0"
+    what = one.box if isinstance(one.box, str) else "" if one.confidence != 0 else "a box of confidence 0"
     if what:
         log.add([one.reject(what)], 1)
     return not what

@@ -8,7 +8,7 @@ from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.sources.coco import coco_classes
 from mlimages_dataset.sources.cvat import cvat_classes
 from mlimages_dataset.sources.huggingface import huggingface_classes
-from mlimages_dataset.sources.labelme import LabelMe
+from mlimages_dataset.sources.labelme import LabelMe, is_labelme
 from mlimages_dataset.sources.places import archive_of, files_below, is_folder, opened, place_digest, shards_below
 from mlimages_dataset.sources.voc import Voc
 from mlimages_dataset.sources.yolo import Yolo
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 _OF_FOLDERS: tuple[FileSource, ...] = (Voc(), LabelMe(), Yolo())
 _LOOK_BYTES = 1 << 12
-_KEYS_OF_COCO = (b'"images"', b'"annotations"', b'"categories"')
+_KEYS_OF_COCO = (b'"images"', b'"annotations"')
 
 
 def is_annotation_file(path: Location) -> bool:
@@ -86,8 +86,12 @@ def _document_of(path: Location) -> Location:
     """Return the only file of COCO or CVAT in an archive; the path itself where it is no archive of just one."""
     if archive_of(path) != path:
         return path
-    found = [one for one in files_below(path) if one.suffix.lower() in {".json", ".xml"}]
-    return found[0] if len(found) == 1 and not _begins(found[0], b'"shapes"') else path  # LabelMe has shapes
+    files = files_below(path)
+    found = [one for one in files if one.suffix.lower() in {".json", ".xml"}]
+    if len(found) != 1 or _begins(found[0], b'"shapes"'):  # LabelMe has shapes
+        return path
+    beside_yolo = found[0].suffix.lower() == ".json" and any(map(Yolo().is_annotation, files))
+    return path if beside_yolo and not _is_coco(found[0]) else found[0]
 
 
 def _holds_tables(folder: Location) -> bool:
@@ -104,16 +108,20 @@ def _of_folder(path: Location) -> FileSource:
                 where=path,
                 remedy=f"name {found[0]}",
             )
-        if found:
+        if found and (not isinstance(source, LabelMe) or any(map(is_labelme, found))):
             return source
     raise DataError("holds no annotations of VOC, LabelMe or YOLO", where=path, remedy="name a class list")
 
 
 def _is_coco(path: Location) -> bool:
-    """Return whether a JSON file begins like one of COCO, and not like one of LabelMe, which has shapes."""
+    """Return whether a JSON file begins like one of COCO, and not like one of LabelMe, which has shapes.
+
+    Label Studio's `notes.json` beside YOLO's labels has only categories.
+    """
     with opened(path) as stream:
         begin = stream.read(_LOOK_BYTES)
-    return b'"shapes"' not in begin and any(key in begin for key in _KEYS_OF_COCO)
+    goes_on = len(begin) == _LOOK_BYTES and b'"categories"' in begin
+    return b'"shapes"' not in begin and (goes_on or any(key in begin for key in _KEYS_OF_COCO))
 
 
 def _begins(path: Location, tag: bytes) -> bool:

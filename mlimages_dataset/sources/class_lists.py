@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import csv
+import difflib
 import re
 import xml.etree.ElementTree as ET
 from dataclasses import dataclass
@@ -19,6 +20,7 @@ from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.sources.classes import OWN_WNID, SourceClass
 from mlimages_dataset.sources.lines import refuse_line_of_excel
+from mlimages_dataset.sources.rows import plain, text_column
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator, Mapping, Sequence
@@ -34,6 +36,7 @@ CLASS_COLUMNS = ("id", "name")
 MEANING_COLUMNS = ("wnid", "parent", "synset")
 """Columns of a class list that say what a class means; each may be missing, and cells may be empty."""
 _DELIMITERS = (",", "\t", ";", "|")
+_NEAR = 0.8
 _WNID = re.compile(r"n\d{8}")
 _TENCENT_CELLS = re.compile(r"\d+\tn\d{8}\t(-1|\d+)", re.ASCII)
 
@@ -126,7 +129,8 @@ def classes_of_table(table: pa.Table, where: str) -> list[SourceClass]:
     """Return the classes of a table with the columns that `parse_class_table` reads.
 
     Raises:
-        DataError: a column is missing, a row holds no id or no name, a wnid is none, or there is no row.
+        DataError: a column is missing or holds what is not text, a row holds no id or no name, a wnid is none, or there
+            is no row.
     """
     table = table.rename_columns([name.strip().lower() for name in table.column_names])
     _check_header(table.column_names, where)
@@ -138,8 +142,13 @@ def classes_of_table(table: pa.Table, where: str) -> list[SourceClass]:
         cells = {name: "" if cell is None else str(cell) for name, cell in row.items()}
         return _class_of(cells, where, row=number)
 
-    rows = table.select(columns).to_pylist()
+    texts = {name: _texts(table[name], name, where) for name in columns}
+    rows = (dict(zip(columns, row, strict=True)) for row in zip(*texts.values(), strict=True))
     return _at_least_one((parse(row, number) for number, row in enumerate(rows, 1)), where)
+
+
+def _texts(column: pa.ChunkedArray, name: str, where: str) -> list[str | None]:
+    return [cell for chunk in column.chunks for cell in text_column(plain(chunk), name, where).to_pylist()]
 
 
 def _class_of(cells: Mapping[str, str], where: str, *, line: int | None = None, row: int | None = None) -> SourceClass:
@@ -321,7 +330,7 @@ def _csv_rows(lines: Iterable[str], where: str, delimiter: str = ",") -> Iterato
 
 
 def _check_header(found: Sequence[str], where: str, line: int | None = None) -> None:
-    """Refuse a table that lacks a column, or has one that is read twice."""
+    """Refuse a table that lacks a column, has one that is read twice, or one spelled like one that it lacks."""
     missing = [column for column in CLASS_COLUMNS if column not in found]
     if missing:
         what = f"no column {' and '.join(missing)} in its header ({_shown(','.join(found))})"
@@ -329,6 +338,11 @@ def _check_header(found: Sequence[str], where: str, line: int | None = None) -> 
     repeated = [column for column in (*CLASS_COLUMNS, *MEANING_COLUMNS) if list(found).count(column) > 1]
     if repeated:
         raise DataError(f"has two columns {repeated[0]}", where=where, line=line, remedy="name each differently")
+    others = [column for column in found if column not in {*CLASS_COLUMNS, *MEANING_COLUMNS}]
+    for column in MEANING_COLUMNS:
+        if column not in found and (near := difflib.get_close_matches(column, others, n=1, cutoff=_NEAR)):
+            what = f"has a column {near[0]}, which is not read, and no column {column}"
+            raise DataError(what, where=where, line=line, remedy=f"rename it to {column}, or to something else")
 
 
 def _at_least_one(classes: Iterable[SourceClass], where: str) -> list[SourceClass]:

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.sources.boxes import DocumentSource, Instance, as_stated, number_of, of_pixels, statements_of
-from mlimages_dataset.sources.classes import SourceClass
+from mlimages_dataset.sources.classes import OWN_WNID, SourceClass
+from mlimages_dataset.sources.entries import confidence_of, fault_of_flag, flag_of, name_of
 from mlimages_dataset.sources.json_items import items_of
 from mlimages_dataset.sources.polygons import Polygons, rings_of
 from mlimages_dataset.sources.rejects import REJECT_CHARACTERS, Reject
@@ -41,8 +42,9 @@ _FLAG_OF_KEY = {flag: flag for flag in REGION_FLAGS} | {
     "isfake": "depiction",
 }
 """A flag's own name, COCO's own key, and those of exports of Pascal VOC and of Objects365."""
+_KEYS = ("iscrowd", "ignore", "isfake")
 
-
+_WNID = re.compile(r"n\d{8}")
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _MOST_EXACT = 2.0**53
 """Beyond, a float may stand for several whole numbers."""
@@ -79,11 +81,8 @@ class Coco(DocumentSource):
             place = f"annotation {annotation.get('id', at)}"
             image_key, named = _key(annotation.get("image_id")), _key(annotation.get("category_id"))
             bare.discard(image_key)
-            score = number_of(annotation.get("score", 1.0))
-            if image_key in listed.images and named in listed.categories and 0 <= score <= 1:
-                yield _instance(
-                    annotation, listed.images[image_key], str(named), where=str(path), place=place, score=score
-                )
+            if image_key in listed.images and named in listed.categories:
+                yield _instance(annotation, listed.images[image_key], str(named), where=str(path), place=place)
                 continue
             # An image that is not listed has no row, so nothing is said of it.
             _reject(log, path, *_why_not(listed, annotation, place), is_placed=image_key is not None)
@@ -108,8 +107,8 @@ def _why_not(listed: _Listed, annotation: Mapping[str, Any], place: str) -> tupl
         if value is None:
             return f"{place} has no {what}_id", ""
         if key is None or key not in known:
-            return f"{place} refers to {_an(what)} that is not listed{_other_form(key, known)}", value
-    return f"{place} has a score that is not in 0..1", annotation["score"]
+            break
+    return f"{place} refers to {_an(what)} that is not listed{_other_form(key, known)}", value
 
 
 def _an(noun: str) -> str:
@@ -132,9 +131,7 @@ def _other_form(key: _Key | None, known: Container[_Key]) -> str:
     return f": it is {forms[0]} {json.dumps(key)}, and the list has {forms[1]} {json.dumps(twin)}; write both alike"
 
 
-def _instance(
-    annotation: Mapping[str, Any], image: _Image, category: str, *, where: str, place: str, score: float
-) -> Instance:
+def _instance(annotation: Mapping[str, Any], image: _Image, category: str, *, where: str, place: str) -> Instance:
     segmentation = annotation.get("segmentation")
     mask = mask_text(segmentation) if isinstance(segmentation, dict) else ""
     rings = rings_of(segmentation)
@@ -143,8 +140,8 @@ def _instance(
         class_id=category,
         where=where,
         place=place,
-        box=_box(annotation.get("bbox"), image),
-        confidence=score,
+        box=_fault_of_flags(annotation) or _box(annotation.get("bbox"), image),
+        confidence=confidence_of(annotation),
         flags=_flags(annotation),
         mask=mask,
         location=image.address,
@@ -166,7 +163,12 @@ def _flags(annotation: Mapping[str, Any]) -> frozenset[str]:
     """Return what an annotation states by COCO's `iscrowd`, others' `ignore` and `isfake`, or a flag's own name."""
     attributes = annotation.get("attributes")
     named = {**(attributes if isinstance(attributes, dict) else {}), **annotation}
-    return frozenset(flag for key, flag in _FLAG_OF_KEY.items() if named.get(key) in (1, "1"))  # True is 1
+    return frozenset(flag for key, flag in _FLAG_OF_KEY.items() if key in named and flag_of(named[key]))
+
+
+def _fault_of_flags(annotation: Mapping[str, Any]) -> str:
+    """Return why one of COCO's own flags cannot be read; empty if all can."""
+    return next(filter(None, (fault_of_flag(key, annotation[key]) for key in _KEYS if key in annotation)), "")
 
 
 def _key(value: object) -> _Key | None:
@@ -185,8 +187,18 @@ def coco_classes(path: Location) -> list[SourceClass]:
     categories = _categories(path)
     if not categories:
         raise DataError("lists no categories", where=path, remedy="name a file of instances, in COCO's form")
-    synsets = {_key(one.get("id")): str(one.get("synset") or "") for one in _items(path, "categories")}
-    return [SourceClass(str(number), name, synset=synsets[number]) for number, name in categories.items()]
+    listed = {_key(one.get("id")): one for one in _items(path, "categories")}
+    return [_class_of(number, name, listed[number]) for number, name in categories.items()]
+
+
+def _class_of(number: _Key, name: str, category: Mapping[str, Any]) -> SourceClass:
+    """Return a category as a class; one of `export` has a wnid as its name, and its names as `words`."""
+    words, synset = name_of(category.get("words")), name_of(category.get("synset"))
+    if words and OWN_WNID.fullmatch(name):
+        return SourceClass(str(number), words, parent=name_of(category.get("supercategory")))
+    if words and _WNID.fullmatch(name):
+        return SourceClass(str(number), words, wnid=name)
+    return SourceClass(str(number), name, synset=synset)
 
 
 @dataclass(frozen=True, slots=True)
@@ -234,8 +246,8 @@ class _Listed:
         key_of: dict[str, _Key] = {}
         names_of: dict[_Key | None, list[str]] = {}
         for number, image in enumerate(_items(path, "images")):
-            address = str(image.get("coco_url") or image.get("flickr_url") or "")
-            name = str(image.get("file_name") or address.rpartition("/")[2])
+            address = name_of(image.get("coco_url")) or name_of(image.get("flickr_url"))
+            name = name_of(image.get("file_name") or address.rpartition("/")[2])
             key = _key(image.get("id"))
             if not name or key is None:
                 _reject(log, path, f"image {number if key is None else key} has no file_name or id", name)
@@ -276,9 +288,12 @@ def _categories(path: Location) -> dict[_Key, str]:
     """Return the names of categories by their number."""
     found: dict[_Key, str] = {}
     for category in _items(path, "categories"):
-        key, name = _key(category.get("id")), str(category.get("name") or "")
+        key, name = _key(category.get("id")), name_of(category.get("name"))
         if key is None or not name:
             raise DataError("a category has no id or name", where=path, remedy="give each an id and a name")
+        if _twin(key) in found:
+            what = f"two categories have the id {key}, one as a number and one as a text"
+            raise DataError(what, where=path, remedy="give each an id of its own")
         if found.setdefault(key, name) != name:
             raise DataError(
                 f"two categories have the id {key}: {found[key]} and {name}", where=path, remedy="correct one"

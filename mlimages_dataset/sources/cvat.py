@@ -19,6 +19,7 @@ from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import as_text
 from mlimages_dataset.sources.boxes import DocumentSource, Instance, around, number_of, of_pixels
 from mlimages_dataset.sources.classes import SourceClass
+from mlimages_dataset.sources.entries import confidence_of, flag_of
 from mlimages_dataset.sources.places import opened
 from mlimages_dataset.sources.polygons import Polygons
 from mlimages_dataset.sources.rejects import Reject
@@ -112,7 +113,8 @@ def _instance(shape: ET.Element, image: ET.Element, place: str, where: str) -> I
         where=where,
         place=place,
         box=of_pixels(box, width, height) if isinstance(box, tuple) else box,
-        flags=frozenset(flag for flag in REGION_FLAGS if stated.get(flag, "").lower() in {"1", "true"}),
+        flags=frozenset(flag for flag in REGION_FLAGS if flag_of(stated.get(flag))),
+        confidence=confidence_of(shape.attrib),
         location=image.get("name", ""),
         stated=_stated(shape),
         outline=shape.tag not in {"box", "tag"} or number_of(shape.get("rotation", 0)) != 0,
@@ -147,7 +149,7 @@ def _stated(shape: ET.Element) -> str:
 
 def _pairs(shape: ET.Element) -> list[tuple[float, float]]:
     points = [tuple(map(number_of, pair.split(","))) for pair in shape.get("points", "").split(";") if pair]
-    return [(pair[0], pair[1]) for pair in points if len(pair) == 2]  # noqa: PLR2004 - x and y
+    return [(pair[0], pair[1]) if len(pair) == 2 else (math.nan, math.nan) for pair in points]  # noqa: PLR2004 - x, y
 
 
 def _numbers(shape: ET.Element, names: tuple[str, ...]) -> list[float]:

@@ -43,6 +43,8 @@ _KINDS[list(b'"\\{[}],:')] = (
     *(_OPENER, _OPENER, _CLOSER, _CLOSER),
     *(_COMMA_OR_COLON, _COMMA_OR_COLON),
 )
+_SIGNS_OF_DIGITS = (b'core"', b'onfidence"', b"\\u")
+"""Ends of keys of confidences, and what may hide one."""
 _SHALLOW = 2
 """Brackets in an item that are kept where it need not be whole: those of the item and of its values."""
 
@@ -204,9 +206,9 @@ def _texts(text: bytes, cuts: NDArray[np.int64]) -> list[Any]:
 def _decoded(text: bytes) -> Any:
     """Return the value of a text; the json module takes NaN and halves of signs too, which are told row by row.
 
-    It also takes a reader of numbers: a score lies on its side of 0 and 1 (`decimals`), whatever its digits.
+    It also takes a reader of numbers: a confidence lies on its side of 0 and 1 (`decimals`), whatever its digits.
     """
-    by_digits = (b'"score"' in text or b"\\u" in text) and needs_digits(text)
+    by_digits = any(sign in text for sign in _SIGNS_OF_DIGITS) and needs_digits(text)
     try:
         if not by_digits:
             return orjson.loads(text)

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import codecs
 import contextlib
+import functools
 import itertools
 import json
 from typing import TYPE_CHECKING, ClassVar
@@ -18,13 +19,14 @@ from typing import TYPE_CHECKING, ClassVar
 import pyarrow as pa
 
 from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.sources.confidence_names import like_confidence
 from mlimages_dataset.sources.json_items import item_texts_of
 from mlimages_dataset.sources.layout import NEEDED_COLUMNS, TABLE_COLUMNS, Layout
 from mlimages_dataset.sources.lines import line_blocks
 from mlimages_dataset.sources.pieces import Piece, cut_lines
 from mlimages_dataset.sources.places import opened
 from mlimages_dataset.sources.rejects import REJECT_CHARACTERS, Reject, RejectLog
-from mlimages_dataset.sources.rows import like_confidence, split_cell
+from mlimages_dataset.sources.rows import split_cell
 from mlimages_dataset.sources.source import NUMBERS, Source, observed
 from mlimages_dataset.sources.tables import selected
 
@@ -73,7 +75,7 @@ class JsonLines(Source):
 
 
 def keys_of(path: Location) -> set[str]:
-    """Return the keys of the first object of a file; empty if there is none among the first items or lines.
+    """Return the keys of the first object of a file, in lower case; empty if there is none among the first.
 
     Raises:
         DataError: the file is empty, no text, or no complete array.
@@ -81,7 +83,7 @@ def keys_of(path: Location) -> set[str]:
     blocks = _item_blocks(path) if is_array(path) else _line_blocks(Piece(path), RejectLog())
     for text in filter(str.strip, next((texts for _, texts in blocks), [])):
         with contextlib.suppress(_Refused):
-            return set(_object_of(text))
+            return {key.strip().casefold() for key in _object_of(text)}
     return set()
 
 
@@ -148,7 +150,8 @@ def _rows(line: str, keys: Mapping[str, str], separator: str) -> list[tuple[str,
         _Refused: it is no such object.
     """
     row = _object_of(line)
-    stated = {ours: _value(row, theirs) for ours, theirs in keys.items()}
+    own = _own_names(tuple(row))
+    stated = {ours: _value(row, own.get(ours, ours) if theirs == ours else theirs) for ours, theirs in keys.items()}
     for name in NEEDED_COLUMNS:
         if stated[name] is _NOTHING:
             raise _Refused(f"no {keys[name]} among {', '.join(row)}" if row else "an empty object")
@@ -164,6 +167,19 @@ def _rows(line: str, keys: Mapping[str, str], separator: str) -> list[tuple[str,
         (image, label, _CERTAIN if confidence is None else confidence, location)
         for label, confidence in zip(labels, confidences, strict=True)
     ]
+
+
+@functools.lru_cache(maxsize=1 << 10)
+def _own_names(keys: tuple[str, ...]) -> dict[str, str]:
+    """Return what an object calls each key of ours: as of columns, case and blanks around a name do not count.
+
+    Raises:
+        _Refused: two of its keys are one of ours.
+    """
+    names = Layout().renamed(list(keys))
+    if repeated := [name for name in TABLE_COLUMNS if names.count(name) > 1]:
+        raise _Refused(f"the key {repeated[0]} stands twice")
+    return {ours: theirs for ours, theirs in zip(names, keys, strict=True) if ours in TABLE_COLUMNS}
 
 
 def _object_of(line: str) -> dict[str, object]:
@@ -215,6 +231,8 @@ def _labels(value: object, separator: str) -> tuple[list[str], list[str | None]]
     several = value if isinstance(value, list) else [value]
     objects = [one if isinstance(one, dict) else {"label": one} for one in several]
     labels = [_text(one.get("label"), "label") for one in objects]
+    if likely := next(filter(None, (like_confidence(one) for one in objects if "confidence" not in one)), ""):
+        raise _Refused(f"a label has a key {likely} and no key confidence: rename it")
     return labels, [_number(one["confidence"]) if "confidence" in one else None for one in objects]
 
 

@@ -3,7 +3,8 @@
 https://github.com/wkentaro/labelme (label_file.py)
 
 A class's id is its label. A rectangle, polygon, circle or mask is an area, whose box is the least that holds it; a line
-or a point marks none, and says that its class is in the image. Flags of a shape that are named as ours are such.
+or a point marks none, and says that its class is in the image. Flags of a shape that are named as ours are such; flags
+of the whole picture that are set are classes of it.
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import as_text
 from mlimages_dataset.sources.annotation_files import FileSource, reject
 from mlimages_dataset.sources.boxes import Instance, around, as_stated, is_size, number_of, of_pixels
+from mlimages_dataset.sources.entries import confidence_of, flag_of, name_of
 from mlimages_dataset.sources.pictures_beside import size_of_picture
+from mlimages_dataset.sources.places import read_file
 from mlimages_dataset.sources.polygons import Polygons
 from mlimages_dataset.tables.schemas import REGION_FLAGS
 
@@ -29,6 +32,9 @@ if TYPE_CHECKING:
     from mlimages_dataset.sources.boxes import Sides
     from mlimages_dataset.sources.rejects import Reject
 
+_SIDES = 2
+"""Numbers of a point: x and y."""
+_NO_POINT = (math.nan, math.nan)
 _AREAS = {"rectangle", "polygon", "circle", "mask", "rotation"}
 _POLYGONS = {"polygon", "rotation"}
 """`rotation` is a turned rectangle of X-AnyLabeling, which writes LabelMe's form."""
@@ -43,9 +49,12 @@ class LabelMe(FileSource):
     def instances_of(self, path: Location, content: bytes, given: Given) -> Iterator[Instance | Reject]:
         """See `FileSource.instances_of`."""
         document = _document(path, content)
-        stated = str(document.get("imagePath") or "")
+        stated = name_of(document.get("imagePath"))
         image = self.picture_name(path, given, stated)
-        if not document["shapes"]:
+        flags = _flags_of_picture(document)
+        for name in flags:
+            yield Instance(image, name, as_text(str(path)), f"flag {name}", None, location=stated)
+        if not document["shapes"] and not flags:
             yield Instance.of_listed(image, as_text(str(path)), stated)
         size = document.get("imageWidth"), document.get("imageHeight")
         if not all(map(is_size, size)):
@@ -55,25 +64,35 @@ class LabelMe(FileSource):
             if not isinstance(shape, dict):
                 yield reject(path, f"{place} is no object", shape)
                 continue
-            score = 1.0 if shape.get("score") is None else number_of(shape["score"])
-            if not 0 <= score <= 1:
-                yield reject(path, f"{place} has a score that is not in 0..1", shape["score"])
-                continue
-            label = shape.get("label")
             box = _box(shape)
             yield Instance(
                 image=image,
-                class_id=label if isinstance(label, str) else "",
+                class_id=name_of(shape.get("label")),
                 where=as_text(str(path)),
                 place=place,
                 box=of_pixels(box, *size) if isinstance(box, tuple) else box,
-                confidence=score,
+                confidence=confidence_of(shape),
                 flags=_flags(shape),
                 location=stated,
                 stated=as_stated(shape.get("points")),
                 outline=shape.get("shape_type") != "rectangle",
                 polygons=_polygons(shape, *map(number_of, size)),
             )
+
+
+def is_labelme(path: Location) -> bool:
+    """Return whether a JSON file is one of LabelMe: others lie beside pictures too, as `notes.json` of Label Studio."""
+    try:
+        _document(path, read_file(path))
+    except DataError:
+        return False
+    return True
+
+
+def _flags_of_picture(document: Mapping[str, Any]) -> list[str]:
+    """Return the flags of a whole picture that are set: its classes, where LabelMe is used to classify."""
+    flags = document.get("flags")
+    return [name for name, value in flags.items() if flag_of(value)] if isinstance(flags, dict) else []
 
 
 def _document(path: Location, content: bytes) -> dict[str, Any]:
@@ -104,9 +123,8 @@ def _box(shape: Mapping[str, Any]) -> Sides | str:
 def _pairs(shape: Mapping[str, Any]) -> list[tuple[float, float]]:
     points = shape.get("points")
     return [
-        (number_of(pair[0]), number_of(pair[1]))
+        (number_of(pair[0]), number_of(pair[1])) if isinstance(pair, list) and len(pair) == _SIDES else _NO_POINT
         for pair in (points if isinstance(points, list) else [])
-        if isinstance(pair, list) and len(pair) == 2  # noqa: PLR2004 - x and y
     ]
 
 
@@ -120,4 +138,4 @@ def _polygons(shape: Mapping[str, Any], width: float, height: float) -> Polygons
 def _flags(shape: Mapping[str, Any]) -> frozenset[str]:
     flags = shape.get("flags")
     stated = {**(flags if isinstance(flags, dict) else {}), **shape}
-    return frozenset(flag for flag in REGION_FLAGS if stated.get(flag) is True)
+    return frozenset(flag for flag in REGION_FLAGS if flag_of(stated.get(flag)))

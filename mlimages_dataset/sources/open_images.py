@@ -39,6 +39,7 @@ from mlimages_dataset.sources.delimited import (
 )
 from mlimages_dataset.sources.pieces import Piece
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
+from mlimages_dataset.sources.rows import NAME_CONFIDENCE, refuse_other_confidence
 from mlimages_dataset.sources.source import BOX, FAULT, REGION
 from mlimages_dataset.sources.usual_rows import (
     FIELD_OF_SIDE,
@@ -100,6 +101,8 @@ class OpenImages(DelimitedSource):
         if repeated := [name for name in self.read_columns if columns.count(name) > 1]:
             raise DataError(f"has two columns {repeated[0]}", where=path, line=1, remedy="name each differently")
         if _states(columns):
+            if not _confidence_column(columns):
+                refuse_other_confidence(columns, path, NAME_CONFIDENCE, each="box", line=1)
             return Piece(path, columns, delimiter=delimiter, places=False)
         if _is_of_images(columns):
             return Piece(path, columns, delimiter=delimiter, states=False)

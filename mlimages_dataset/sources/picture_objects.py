@@ -4,7 +4,7 @@ https://huggingface.co/docs/datasets/object_detection, https://huggingface.co/do
 
 `objects` is a struct of lists or a list of structs. A box is `bbox`, as COCO has it (x, y, width, height) unless a user
 states another order, or one of `CORNER_KEYS` (xmin, ymin, xmax, ymax), in pixels. A class is under one of `CLASS_KEYS`,
-by its number or name.
+by its number or name. A confidence is under `score` or `confidence`, and flags under their names.
 """
 
 from __future__ import annotations
@@ -16,7 +16,10 @@ from typing import TYPE_CHECKING, Any
 import pyarrow as pa
 from PIL import Image
 
+from mlimages_dataset.core.decimals import is_whole
 from mlimages_dataset.sources.boxes import Instance, as_stated, number_of, of_pixels
+from mlimages_dataset.sources.entries import as_columns, confidence_of, fault_of_flag, flag_of, name_of
+from mlimages_dataset.tables.schemas import REGION_FLAGS
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -27,7 +30,7 @@ COLUMNS = ("objects", "annotations")
 CORNER_KEYS = ("bbox_xyxy", "xyxy", "box_xyxy")
 BOX_KEYS = ("bbox", *CORNER_KEYS)
 CLASS_KEYS = ("category", "categories", "category_id", "label", "labels", "class")
-_CROWD_KEYS = ("is_crowd", "iscrowd")
+_FLAG_OF_KEY = {flag: flag for flag in REGION_FLAGS} | {"is_crowd": "crowd", "iscrowd": "crowd"}
 _SIDES = 4
 
 
@@ -69,21 +72,25 @@ class ObjectColumn:
             yield Instance.of_listed(image, where)
         for at, one in enumerate(found, 1):
             sides = one.get(self.box)
+            faults = (fault_of_flag(key, one.get(key)) for key in _FLAG_OF_KEY)
             yield Instance(
                 image=image,
                 class_id=self._class(one.get(self.label)),
                 where=where,
                 place=f"object {at} of {image}",
-                box=self._box(sides, *size),
-                flags=frozenset({"crowd"} if any(one.get(key) in (1, True) for key in _CROWD_KEYS) else ()),
+                box=next(filter(None, faults), "") or self._box(sides, *size),
+                confidence=confidence_of(as_columns(one)),
+                flags=frozenset(flag for key, flag in _FLAG_OF_KEY.items() if flag_of(one.get(key))),
                 location=image,
                 stated=as_stated(sides),
             )
 
     def _class(self, value: object) -> str:
         if self.class_names:
-            return self.class_names[value] if isinstance(value, int) and 0 <= value < len(self.class_names) else ""
-        return "" if value is None else str(value).strip()
+            number = name_of(value)
+            is_class = is_whole(number) and int(number) < len(self.class_names)
+            return self.class_names[int(number)] if is_class else ""
+        return name_of(value).strip()
 
     def _box(self, sides: object, width: float, height: float) -> Sides | str:
         if not (isinstance(sides, list) and len(sides) == _SIDES):

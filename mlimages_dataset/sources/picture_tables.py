@@ -20,10 +20,11 @@ from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.image_ids import PICTURE_SUFFIXES
 from mlimages_dataset.core.locations import as_text, relative
+from mlimages_dataset.sources.confidence_names import like_confidence
 from mlimages_dataset.sources.folders import class_of_path
 from mlimages_dataset.sources.picture_objects import ObjectColumn, object_column
 from mlimages_dataset.sources.places import shards_below
-from mlimages_dataset.sources.samples import LABEL_KEYS, class_texts
+from mlimages_dataset.sources.samples import LABEL_KEYS, class_texts, refuse_unheard
 from mlimages_dataset.tables.parquet import open_parquet, parquet_errors
 
 if TYPE_CHECKING:
@@ -48,6 +49,7 @@ class PictureColumns:
         labels: the column of classes; empty if there is none.
         class_names: what the numbers in it stand for; empty if they stand for themselves.
         objects: the column of boxes, if there is one.
+        unheard: a column of confidences, which are not read; empty if there is none.
     """
 
     image: str
@@ -56,6 +58,7 @@ class PictureColumns:
     labels: str = ""
     class_names: tuple[str, ...] = ()
     objects: ObjectColumn | None = None
+    unheard: str = ""
 
     @property
     def content(self) -> str:
@@ -81,6 +84,7 @@ class PictureColumns:
     def _classes(self, value: object) -> list[str] | None:
         if value is None:
             return None
+        refuse_unheard(self.unheard)
         if not self.class_names:
             return class_texts(value, self.labels)
         listed = value if isinstance(value, list) else [value]
@@ -132,7 +136,7 @@ def picture_columns(schema: pa.Schema, where: Location) -> PictureColumns | None
         names.insert(0, f"{image}.path")
     labels, class_names = _labels(schema, features, where)
     objects = object_column(schema, _names_in_columns(features))
-    return PictureColumns(image, is_struct, tuple(names), labels, class_names, objects)
+    return PictureColumns(image, is_struct, tuple(names), labels, class_names, objects, like_confidence(schema.names))
 
 
 def _names_in_columns(features: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:

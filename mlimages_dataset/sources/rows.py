@@ -15,6 +15,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.sources.confidence_names import like_confidence
 from mlimages_dataset.sources.layout import NEEDED_COLUMNS, TABLE_COLUMNS
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
 from mlimages_dataset.sources.source import NUMBERS, WRITTEN, refuse_other_scale
@@ -35,7 +36,6 @@ _SHORT = REJECT_CHARACTERS // 2
 _TRIMMED = " \t\r\n"
 _LABEL, _CONFIDENCE = "label", "confidence"
 _LINE, _, _ROW = NUMBERS
-_LIKE_CONFIDENCE = {"score", "scores", "conf", "prob", "probability", "probabilities", "confidences", "certainty"}
 NAME_CONFIDENCE = "if it holds the confidences, name it confidence, else give it another name"
 """What to do about such a column where no option names it."""
 
@@ -85,11 +85,6 @@ def refuse_other_confidence(
             line=line,
             remedy=remedy.format(likely),
         )
-
-
-def like_confidence(columns: Iterable[str]) -> str:
-    """Return the first column that others call confidences; empty if there is none."""
-    return next((name for name in columns if name.strip().lower() in _LIKE_CONFIDENCE), "")
 
 
 def columns_sql(columns: Sequence[str], confidence: str) -> str:
@@ -255,13 +250,15 @@ def _unstructured(columns: dict[str, pa.Array], path: Location) -> dict[str, pa.
     """Return columns in which a struct `{label, confidence}` is two.
 
     Raises:
-        DataError: confidences stand in the struct and in a column of their own.
+        DataError: confidences stand in the struct and in a column of their own, or have another name there.
     """
     label = columns[_LABEL]
     if not pa.types.is_struct(label.type) or _LABEL not in {field.name for field in label.type}:
         return columns
     found = {**columns, _LABEL: plain(pc.struct_field(label, _LABEL))}
-    if _CONFIDENCE in {field.name for field in label.type}:
+    keys = [field.name for field in label.type]
+    refuse_other_confidence(keys, f"{path}: the column label", "rename it to confidence", each="label")
+    if _CONFIDENCE in keys:
         if _CONFIDENCE in columns:
             what = "confidences stand in the column confidence and in the structs of the column label"
             raise DataError(what, where=path, remedy="leave out one of them")
@@ -288,7 +285,7 @@ def _is_text(kind: pa.DataType) -> bool:
     return any(one(kind) for one in kinds)
 
 
-def text_column(column: pa.Array, name: str, where: Location) -> pa.Array:
+def text_column(column: pa.Array, name: str, where: object) -> pa.Array:
     """Return a column of texts, bytes of UTF-8, or whole numbers as texts.
 
     Raises:
@@ -309,7 +306,7 @@ def text_column(column: pa.Array, name: str, where: Location) -> pa.Array:
         raise _no_text(name, kind, where) from error
 
 
-def _no_text(name: str, kind: pa.DataType, where: Location) -> DataError:
+def _no_text(name: str, kind: pa.DataType, where: object) -> DataError:
     return DataError(f"its column {name} is {kind}, not text", where=where, remedy="give texts or whole numbers")
 
 

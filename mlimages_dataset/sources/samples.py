@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.image_ids import PICTURE_SUFFIXES
+from mlimages_dataset.sources.confidence_names import like_confidence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -148,9 +149,6 @@ def stated(files: Mapping[str, bytes]) -> Stated:
     return Stated(named, captions, address)
 
 
-_CONFIDENCE_KEYS = ("confidence", "confidences")
-
-
 def classes_of(content: Mapping[str, object]) -> list[str] | None:
     """Return the classes in the first of `LABEL_KEYS` that has any; None if none of them is there.
 
@@ -160,10 +158,15 @@ def classes_of(content: Mapping[str, object]) -> list[str] | None:
     for key in LABEL_KEYS:
         value = content.get(key)
         if value is not None:
-            if stated := [one for one in _CONFIDENCE_KEYS if content.get(one) is not None]:
-                raise ValueError(f"its {stated[0]} is not heard: give such labels as a table, JSON lines or CSV")
+            refuse_unheard(like_confidence(one for one, stated in content.items() if stated is not None))
             return class_texts(value, key)
     return None
+
+
+def refuse_unheard(key: str) -> None:
+    """Raise `ValueError` for a key with confidences: without them each label would be sure."""
+    if key:
+        raise ValueError(f"its {key} is not heard: give such labels as a table, JSON lines or CSV")
 
 
 def class_texts(value: object, key: str) -> list[str]:

@@ -25,8 +25,10 @@ from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import as_text, is_plain, refuse_special, relative
 from mlimages_dataset.sources.annotation_files import FileSource, reject
 from mlimages_dataset.sources.boxes import Instance, is_size, number_of, of_pixels
+from mlimages_dataset.sources.entries import confidence_of, fault_of_flag, flag_of
 from mlimages_dataset.sources.pictures_beside import size_of_picture
 from mlimages_dataset.sources.places import files_below, is_file, is_folder, place_digest, read_file, refused_below
+from mlimages_dataset.tables.files import lines_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -123,11 +125,12 @@ class Voc(FileSource):
                 class_id=_text(entry, "name"),
                 where=as_text(str(path)),
                 place=place,
-                box=_box(entry.find("bndbox"), *size),
+                box=fault_of_flag("difficult", _text(entry, "difficult")) or _box(entry.find("bndbox"), *size),
+                confidence=confidence_of({one.tag: one.text for one in entry if not len(one)}),
                 stated=", ".join(_text(entry, f"bndbox/{side}") for side in _SIDES)
                 if entry.find("bndbox") is not None
                 else "",
-                flags=frozenset(flag for flag in _FLAGS if _text(entry, flag).lower() in {"1", "true"}),
+                flags=frozenset(flag for flag in _FLAGS if flag_of(_text(entry, flag))),
                 mask=mask,
                 location=stated,
             )
@@ -146,7 +149,7 @@ def _folder_of_list(path: Location) -> Location | None:
     if path.suffix.lower() != _LISTS or not is_file(path):
         return None
     folder = next((above for above in path.parents[:_FOLDERS_ABOVE] if is_folder(above / ANNOTATIONS)), None)
-    lines = read_file(path).decode("utf-8-sig", "replace").split("\n") if folder is not None else []
+    lines = lines_of(read_file(path), path) if folder is not None else []
     first = next((line.split() for line in lines if line.strip()), [])
     return folder if len(first) == 1 else None
 
@@ -159,7 +162,7 @@ def _chosen(path: Location, folder: Location) -> tuple[list[Location], list[Reje
     """
     chosen: dict[Location, None] = {}
     rejects = []
-    for number, line in enumerate(read_file(path).decode("utf-8-sig", "replace").splitlines(), 1):
+    for number, line in enumerate(lines_of(read_file(path), path), 1):
         name = line.strip()
         file = folder / ANNOTATIONS / f"{name}.xml"
         if file in chosen:
@@ -186,7 +189,7 @@ def _listed(path: Location, content: bytes, given: Given) -> Iterator[Instance |
             where=path,
             remedy=f"name the folder of {ANNOTATIONS}, or beside it a list of names, or of a class as dog_train.txt",
         )
-    for number, line in enumerate(content.decode(errors="replace").splitlines(), 1):
+    for number, line in enumerate(lines_of(content, path), 1):
         said = _LINE.fullmatch(line)
         if said is not None:
             yield Instance(
@@ -212,7 +215,7 @@ def pixel_boxes(path: Location) -> Iterator[tuple[str, tuple[float, ...], bool]]
     refuse_special(path)
     for entry in _root(path, path.read_bytes()).iterfind("object"):
         sides = tuple(number_of(_text(entry, f"bndbox/{side}")) for side in _SIDES)
-        yield _text(entry, "name"), sides, _text(entry, "difficult").lower() in {"1", "true"}
+        yield _text(entry, "name"), sides, bool(flag_of(_text(entry, "difficult")))
 
 
 def _root(path: Location, content: bytes) -> ET.Element:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
 
 _RESULTS = re.compile(r"comp\d+_det_(.+_.+)\.txt")
+_NOT_IN_FILE_NAMES = re.compile(r"[/\\:\x00-\x1f\x7f]")
 _NAMED = 4
 _FIELDS = 6
 Sides: TypeAlias = tuple[float, ...]
@@ -103,7 +104,7 @@ def result_files(folder: Location, image_set: str, classes: Collection[str]) -> 
     """Return the files of results of an image set by class.
 
     Both a set and a class may have `_` in their names: the set is what all files begin with and leaves most of them
-    with a known class. A class is known by its name, or by that in which `/` is `_`, as in files of `export`.
+    with a known class. A class is known by its name, or by its `part_of_file_name`, as in files of `export`.
 
     Args:
         folder: the folder of the files.
@@ -118,7 +119,7 @@ def result_files(folder: Location, image_set: str, classes: Collection[str]) -> 
     found = [(path, match[1]) for path in paths if (match := _RESULTS.fullmatch(path.name))]
     if not found:
         raise UsageError("there is no comp4_det_SET_CLASS.txt in it", where=folder, remedy="name VOC's results")
-    known = {name.replace("/", "_"): name for name in sorted(classes)} | {name: name for name in classes}
+    known = {part_of_file_name(name): name for name in sorted(classes)} | {name: name for name in classes}
     start = f"{image_set}_"
     of_set = [(path, text) for path, text in found if image_set and _follows(text, start)]
     if not of_set:
@@ -131,6 +132,15 @@ def result_files(folder: Location, image_set: str, classes: Collection[str]) -> 
             raise DataError(f"has two files of {name}", where=folder, remedy="remove one")
         by_class[name] = path
     return by_class
+
+
+def part_of_file_name(name: str) -> str:
+    r"""Return a name with `_` in place of signs that a file's name cannot have everywhere.
+
+    >>> part_of_file_name("a/b c"), part_of_file_name("mine:m\\42")
+    ('a_b c', 'mine_m_42')
+    """
+    return _NOT_IN_FILE_NAMES.sub("_", name)
 
 
 def _follows(text: str, start: str) -> bool:

@@ -18,7 +18,7 @@ import itertools
 import math
 import os
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, ClassVar
 
 import yaml
 
@@ -28,6 +28,7 @@ from mlimages_dataset.core.locations import as_text, relative
 from mlimages_dataset.sources.annotation_files import FileSource, reject
 from mlimages_dataset.sources.boxes import Instance, around, number_of
 from mlimages_dataset.sources.classes import SourceClass
+from mlimages_dataset.sources.entries import confidence_of
 from mlimages_dataset.sources.pictures_beside import size_of_picture
 from mlimages_dataset.sources.places import (
     archive_of,
@@ -39,9 +40,10 @@ from mlimages_dataset.sources.places import (
     read_file,
 )
 from mlimages_dataset.sources.polygons import Polygons
+from mlimages_dataset.tables.files import lines_of
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
 
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.sources.annotation_files import Given
@@ -54,6 +56,7 @@ _NAMES = ("data.yaml", "*.yaml", "*.yml", "*.names", "classes.txt")
 """Names of files that name classes, in the order to look."""
 _FOLDERS_ABOVE = 2
 _LOOK_BYTES = 1 << 12
+_TOLD_SIGNS = 40
 _BOX_FIELDS, _WITH_CONFIDENCE, _POLYGON_FIELDS = 5, 6, 7
 
 
@@ -121,9 +124,7 @@ def _of_line(fields: Sequence[str], classes: _Classes) -> Instance | str:
     name = classes.names.get(int(values[0])) if values[0].is_integer() else None
     if name is None:
         return f"its class is not the number of one of {len(classes.names)}"
-    confidence = values[5] if len(fields) == _WITH_CONFIDENCE else 1.0
-    if not 0 <= confidence <= 1:
-        return "its confidence is no number in 0..1"
+    confidence = confidence_of({"confidence": fields[5]} if len(fields) == _WITH_CONFIDENCE else {})
     is_polygon = len(fields) >= _POLYGON_FIELDS and not classes.key_points
     return Instance(
         image="",
@@ -191,22 +192,49 @@ def _folders_of_names(path: Location) -> list[Location]:
 
 
 def _of_lines(path: Location) -> _Classes:
-    lines = read_file(path).decode("utf-8-sig", "replace").splitlines()
+    lines = lines_of(read_file(path), path)
     return _Classes(path, {at: line.strip() for at, line in enumerate(lines) if line.strip()})
 
 
 def _of_yaml(path: Location) -> _Classes | None:
+    """Return the classes that a YAML file names as it writes them: as values, `no` is false and `007` is 7.
+
+    Raises:
+        DataError: it is no YAML file, or a class has no number or no name, or its number stands twice.
+    """
     try:
-        content: Any = yaml.safe_load(read_file(path))
+        content = _pairs(yaml.compose(read_file(path), yaml.SafeLoader))
     except (yaml.YAMLError, ValueError, RecursionError) as error:
         raise DataError("is no YAML file", where=path, remedy="correct it") from error
-    names = content.get("names") if isinstance(content, dict) else None
-    if isinstance(names, list):
-        names = dict(enumerate(names))
-    if not isinstance(names, dict):
+    names = dict(content).get("names")
+    if not isinstance(names, (yaml.SequenceNode, yaml.MappingNode)):
         return None
-    numbered = {int(at): str(name) for at, name in names.items() if is_whole(str(at))}
-    return _Classes(path, numbered, key_points="kpt_shape" in content)
+    is_list = isinstance(names, yaml.SequenceNode)
+    numbered = [(str(at), name) for at, name in enumerate(names.value)] if is_list else _pairs(names)
+    classes: dict[int, str] = {}
+    for number, name in numbered:
+        if fault := _fault_of_name(number, name, classes):
+            line = name.start_mark.line + 1
+            raise DataError(fault, where=path, line=line, remedy="give each class a number and a name")
+        classes[int(number)] = name.value.strip()
+    return _Classes(path, classes, key_points="kpt_shape" in dict(content))
+
+
+def _pairs(node: yaml.Node | None) -> list[tuple[str, yaml.Node]]:
+    """Return the keys of a mapping of YAML, as they are written, and their values; nothing for any other node."""
+    pairs = node.value if isinstance(node, yaml.MappingNode) else []
+    return [(key.value if isinstance(key, yaml.ScalarNode) else "", value) for key, value in pairs]
+
+
+def _fault_of_name(number: str, name: yaml.Node, before: Mapping[int, str]) -> str:
+    """Return why a name in YAML is that of no class, or of one that has a name before; empty if it is."""
+    if not is_whole(number):
+        return f"names has the key {number[:_TOLD_SIGNS]!r}, which is no number of a class"
+    if int(number) in before:
+        return f"names has the class {number} twice"
+    if not isinstance(name, yaml.ScalarNode) or not name.value.strip():
+        return f"class {number} has no name"
+    return ""
 
 
 def _checked(classes: _Classes) -> _Classes:

@@ -327,6 +327,11 @@ def read_lines(path: Location, *, ends: bool = False) -> list[str]:
     """
     with _read_errors(path):
         content = path.read_bytes()
+    return lines_of(content, path, ends=ends)
+
+
+def lines_of(content: bytes, path: Location, *, ends: bool = False) -> list[str]:
+    """Return the lines of a text file's content; arguments and errors as `read_lines`."""
     if content.startswith((b"\xff\xfe", b"\xfe\xff")):
         raise DataError("is UTF-16 text", where=path, remedy="save it as UTF-8")
     if b"\0" in content:

@@ -306,7 +306,9 @@ def _proposals(one: ClassList, context: MatchContext, reviewed: Reviewed, own: C
 
 
 def _with_wnid(source_class: SourceClass, network: WordNet) -> SourceClass:
-    """Return a class with the wnid of the synset that its list names, if WordNet has it: LVIS has some of its own."""
+    """Return a class with the wnid that its name is, or of the synset that its list names, if WordNet has it."""
+    if not source_class.wnid and source_class.name in network.index_of_wnid:
+        return replace(source_class, wnid=source_class.name)
     if source_class.wnid or not source_class.synset:
         return source_class
     return replace(source_class, wnid=network.wnid_of_name(source_class.synset))

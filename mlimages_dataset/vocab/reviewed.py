@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from importlib.resources import files
 from typing import TYPE_CHECKING, TypeVar
 
+from mlimages_dataset.core.decoding import as_written
 from mlimages_dataset.core.documents import parse_toml
 from mlimages_dataset.core.errors import ConfigError
 from mlimages_dataset.vocab.certainty import STATED
@@ -91,6 +92,9 @@ _KEYS = {
 }
 
 
+_IDS = frozenset({"wnid", "child", "parent"})
+
+
 def _overridden(rows: tuple[_Row, ...], by: tuple[_Row, ...], subject: Callable[[_Row], object]) -> tuple[_Row, ...]:
     decided = {subject(row) for row in by}
     return (*(row for row in rows if subject(row) not in decided), *by)
@@ -159,12 +163,14 @@ def _rows(content: Mapping[str, object], kind: str, where: str) -> Iterator[dict
             if key not in _KEYS[kind]:
                 raise ConfigError(f"unknown key {key!r}", where=place, remedy=f"use {', '.join(_KEYS[kind])}")
         for key in _KEYS[kind]:
-            if isinstance(table.get(key), int | float):
-                remedy = f'write it in quotes: {key} = "{table[key]}"'
-                raise ConfigError(f"{key} is a number", where=place, remedy=remedy)
-            if not isinstance(table.get(key), str) or (not table[key] and not (kind == "match" and key == "wnid")):
+            value = table.get(key)
+            if value is not None and not isinstance(value, str):
+                written = as_written(value)
+                remedy = "give one text" if isinstance(value, list | Mapping) else f'write {key} = "{written}"'
+                raise ConfigError(f"{key} is {written}, no text", where=place, remedy=remedy)
+            if not (value and value.strip()) and not (value == "" and kind == "match" and key == "wnid"):
                 raise ConfigError(f"no {key}", where=place, remedy="every row gives each key, the reason too")
-        yield {**{key: str(table[key]) for key in _KEYS[kind]}, "where": place}
+        yield {**{key: str(table[key]).strip() if key in _IDS else table[key] for key in _KEYS[kind]}, "where": place}
 
 
 def _refuse_repeats(decisions: list[tuple[str, str]]) -> None:

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
+from mlimages_dataset.core.config import check_at_least
 from mlimages_dataset.core.decimals import is_whole
 from mlimages_dataset.core.errors import DataError, VocabularyError
 from mlimages_dataset.core.locations import Location, reason
@@ -112,6 +113,12 @@ class VocabularyFiles:
     narrower: bool = False
     wordnet: Path | None = None
     minimum_images: tuple[tuple[str, int], ...] = ((OPEN_IMAGES, OPEN_IMAGES_MINIMUM),)
+
+    def __post_init__(self) -> None:
+        if not all(name.strip() for name, _ in self.classes):
+            raise ValueError("classes has an empty name")
+        for name, images in self.minimum_images:
+            check_at_least(f"minimum_images.{name}", images, 0)
 
     def digests(self) -> dict[str, str]:
         """Return the SHA-256 of each file by its role, including WordNet's.

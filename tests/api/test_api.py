@@ -231,7 +231,10 @@ REFUSED: dict[str, tuple[Any, str]] = {
         {"image_id": [1, "b"], "label": ["d", "d"]},
         r"the column image_id holds values of several types \(int, str\); .*astype\(str\)",
     ),
-    "fractions": ({"image_id": [1.5], "label": ["d"]}, "the column image_id has the type double"),
+    "fractions": (
+        {"image_id": [1.5], "label": ["d"]},
+        "its column image_id is double, not text; give texts or whole numbers",
+    ),
     "no confidence": (
         {"image_id": ["a"], "label": ["d"], "confidence": [float("nan")]},
         "the frame: row 0 has no confidence; ",

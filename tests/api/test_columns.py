@@ -45,7 +45,6 @@ def test_case_and_blanks_of_a_name_do_not_matter(names: tuple[str, ...], order: 
 @pytest.mark.parametrize(
     ("column", "meant"),
     [
-        ("confidance", "confidence"),
         ("loction", "location"),
         ("URL", "location"),
     ],
@@ -57,7 +56,7 @@ def test_a_column_that_may_be_meant_is_told(column: str, meant: str, known: ml.V
     assert [Path(one.filename).name for one in told] == ["test_columns.py"], "the line of the caller"
 
 
-@pytest.mark.parametrize("column", ["conf", "Score", "probability", "certainty"])
+@pytest.mark.parametrize("column", ["conf", "Score", "probability", "certainty", "confidance", "pred_score"])
 def test_confidences_of_another_name_are_refused_as_those_of_a_file_are(
     column: str, known: ml.Vocabulary, tmp_path: Path
 ) -> None:

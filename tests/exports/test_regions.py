@@ -10,6 +10,7 @@ import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 from click.testing import CliRunner
@@ -18,6 +19,7 @@ from hypothesis import strategies as st
 from PIL import Image
 from pycocotools.coco import COCO
 
+import mlimages_dataset as ml
 from cli.main import main
 from mlimages_dataset.augment.annotate import AnnotatedFiles
 from mlimages_dataset.augment.regions_stage import map_regions
@@ -245,3 +247,29 @@ def test_the_real_boxes_go_out_and_come_back(shared_data: Path, wordnet: WordNet
         for side, scale in zip(SIDES, (width, height) * 2, strict=True):
             assert abs(row[side] - one[side]) * scale < 0.5
         assert (one["image_id"], one["difficult"]) == (row["image_id"], row["difficult"])
+
+
+def test_an_export_to_coco_is_a_class_list_of_the_same_categories(tmp_path: Path) -> None:
+    classes = pd.DataFrame(
+        {"id": ["d", "c", "m"], "name": ["dog", "cat", "my brand mug"], "parent": ["", "", "n03797390"]}
+    )
+    vocabulary = ml.build_vocabulary(classes={"mine": classes}, narrower=True)
+    sides = {"xmin": 0.1, "ymin": 0.1, "xmax": 0.5, "ymax": 0.5}
+    stated = ml.regions(pd.DataFrame({"image_id": ["a", "a", "b"], "label": ["d", "c", "m"], **sides}), vocabulary)
+    stated.write(tmp_path / "regions")
+    _, pictures = tables(tmp_path / "sizes", [], {"a": (10, 10), "b": (10, 10)})
+    exported(vocabulary, tmp_path / "regions", "coco", tmp_path / "out", pictures)
+    path = tmp_path / "out" / INSTANCES_FILE
+    again = ml.build_vocabulary(classes={"coco": path}, narrower=True)
+    names = [[category.name for category in one.categories] for one in (vocabulary, again)]
+    assert sorted(names[0]) == sorted(names[1])
+    found = ml.regions(path, again, format="coco").to_pandas()
+    assert sorted(zip(found["image_id"], found["name"], strict=True)) == sorted(
+        zip(stated.to_pandas()["image_id"], stated.to_pandas()["name"], strict=True)
+    )
+
+
+def test_a_name_may_be_a_wnid() -> None:
+    frame = pd.DataFrame({"id": ["1", "2"], "name": ["n02084071", "cat"]})
+    vocabulary = ml.build_vocabulary(classes={"mine": frame})
+    assert vocabulary.category("1").wnid == "n02084071"

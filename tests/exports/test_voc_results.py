@@ -13,9 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mlimages_dataset as ml
-from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.locations import is_plain
 from mlimages_dataset.evaluation.voc_detection import evaluate_voc
 from mlimages_dataset.exports import voc_results
+from mlimages_dataset.exports.export import export
+from mlimages_dataset.pipeline.stage import Workplace
 from mlimages_dataset.sources.rejects import RejectLog
 from mlimages_dataset.sources.voc_results import read_results, result_files
 from mlimages_dataset.tables.schemas import REGION_FLAGS
@@ -173,3 +176,26 @@ def test_an_id_is_written_as_it_is_or_counted(tmp_path: Path, vocabulary: Vocabu
     assert again == ({"rex"} if counts.unsayable_images else {"rex", image})
     is_sayable = len(image.split()) == 1 and image.isprintable()
     assert counts.unsayable_images == (not is_sayable)
+
+
+@pytest.mark.parametrize(
+    "names",
+    [("a/b", "a\\b"), ("a:b", "c"), ("a\0b", "a\nb"), ("..", "."), ("C:", "/"), ("d g", 'd"g'), ("é", "e\u0301")],
+)
+def test_a_class_of_any_name_has_a_file_of_its_own(tmp_path: Path, names: tuple[str, str]) -> None:
+    classes = pd.DataFrame({"id": list(names), "name": ["dog", "cat"]})
+    vocabulary = ml.build_vocabulary(classes={"mine": classes})
+    rows: Sequence[dict[str, Any]] = [
+        {**BLANK, "image_id": "a", "class_index": vocabulary.index(wnid), "confidence": 0.5}
+        | {"xmin": 0, "ymin": 0, "xmax": 1, "ymax": 1}
+        for wnid in ("dog", "cat")
+    ]
+    stated, pictures = tables(tmp_path, rows, {"a": (5, 5)})
+    exported(vocabulary, stated, "voc-results", tmp_path / "out", pictures)
+    found = result_files(tmp_path / "out", "test", names)
+    assert len(found) == 2
+    assert all(is_plain(path.name) for path in found.values())
+    if names[0] not in {"a/b", "a\0b", "C:"}:  # of two whose parts of names are equal, both have their wnids
+        assert set(found) == set(names)
+    with pytest.raises(UsageError, match=r"the image set '\.\./x' cannot be part of a file's name"):
+        export(vocabulary, stated, "voc-results", Workplace(tmp_path / "b"), images=pictures, image_set="../x")

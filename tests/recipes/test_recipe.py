@@ -126,6 +126,19 @@ def test_the_least_recipe_has_the_papers_values(tmp_path: Path) -> None:
     assert dict(recipe.vocabulary.minimum_images) == {"open-images": 650}
 
 
+def test_the_number_of_images_of_a_collections_classes_may_be_stated(tmp_path: Path) -> None:
+    text = VOCABULARY + "minimum_images = { mine = 5 }\n" + ANNOTATIONS + "classes = true"
+    assert dict(read_recipe(written(tmp_path, text)).vocabulary.minimum_images) == {"mine": 5}
+
+
+@pytest.mark.parametrize("encoding", ["utf-16", "utf-16-le", "latin-1"])
+def test_a_recipe_in_another_encoding_is_told(tmp_path: Path, encoding: str) -> None:
+    path = written(tmp_path, "")
+    path.write_bytes(f"# caf\xe9\n{VOCABULARY}{ANNOTATIONS}".encode(encoding))
+    with pytest.raises(ConfigError, match=r"in UTF-8, from its byte .* save it as UTF-8|is not valid TOML"):
+        read_recipe(path)
+
+
 def test_complete_labels_are_what_is_seen_too(tmp_path: Path) -> None:
     learned = VOCABULARY + ANNOTATIONS + "complete = true\n[cooccurrence]\nannotations = 'mine'\n"
     assert read_recipe(written(tmp_path, learned)).learns_from_complete_labels
@@ -166,6 +179,22 @@ def test_an_unknown_key_names_the_nearest(tmp_path: Path, text: str, told: str) 
         ("", "no vocabulary; "),
         (ANNOTATIONS, "no vocabulary; "),
         (VOCABULARY, "no annotations; "),
+        (
+            VOCABULARY + "minimum_images = { nobody = 5 }\n" + ANNOTATIONS,
+            "vocabulary.minimum_images names 'nobody', which is no class list; use one of imagenet, open-images",
+        ),
+        (
+            VOCABULARY + "classes = { imagenet = 'a.csv' }\n" + ANNOTATIONS,
+            "two class lists have the name 'imagenet'; name each differently",
+        ),
+        (
+            VOCABULARY + "classes = { mine = 'a.csv' }\n" + ANNOTATIONS + "classes = true",
+            "two class lists have the name 'mine'; name each differently",
+        ),
+        (
+            VOCABULARY + "classes = { ' ' = 'a.csv' }\n" + ANNOTATIONS,
+            "vocabulary.classes has an empty name; correct it",
+        ),
         ("annotations = []\n" + VOCABULARY, "no annotations; add a table [[annotations]]"),
         ("[vocabulary]\n" + ANNOTATIONS, "no class list in [vocabulary]; add imagenet, open_images or classes"),
         (VOCABULARY + "[[annotations]]\nname = 'a'\n", "no annotations[0].format; "),
@@ -197,6 +226,12 @@ def test_what_is_missing_or_clashes_is_named(tmp_path: Path, text: str, told: st
         (
             "[vocabulary]\nminimum_images = { a = 'b' }\n" + ANNOTATIONS,
             "vocabulary.minimum_images.a is 'b'; give a whole number",
+        ),
+        ("[vocabulary]\nimagenet = ''\n" + ANNOTATIONS, "vocabulary.imagenet is ''; give a path, as '.' for"),
+        (VOCABULARY + ANNOTATIONS.replace("labels.csv", " "), "annotations[0].files[0] is ' '; give a path"),
+        (
+            VOCABULARY + "minimum_images = { imagenet = -1 }\n" + ANNOTATIONS,
+            "vocabulary.minimum_images.imagenet is -1, which is less than 0; correct it",
         ),
         ("[annotations]\nname = 'x'\n" + VOCABULARY, "annotations is not a list; write [...], or [[...]] for tables"),
         (
@@ -258,7 +293,7 @@ def test_what_is_no_toml_is_told_with_its_line(tmp_path: Path) -> None:
     assert "is not valid TOML" in (told := refusal(tmp_path, VOCABULARY + "x x\n"))
     assert "line 3" in told
     (tmp_path / "latin").write_bytes(b"[vocabulary]\nimagenet = '\xe9'\n")
-    with pytest.raises(ConfigError, match="is not valid TOML"):
+    with pytest.raises(ConfigError, match="is no text in UTF-8, from its byte 26 on; save it as UTF-8"):
         read_recipe(tmp_path / "latin")
 
 

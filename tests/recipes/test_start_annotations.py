@@ -112,3 +112,18 @@ def test_another_name_is_told_and_a_class_that_fits_nothing_is_decided(tmp_path:
     (one,) = (one for one in built.decisions if one.kind == "id of two names")
     assert one.text.startswith("'1' is 'bike' in given and 'wheel' in mine, which counts; ")
     assert not [one for one in built.decisions if one.kind == "class that fits nothing"]
+
+
+def test_numbers_of_two_files_of_coco_are_those_of_each(tmp_path: Path) -> None:
+    photos = photos_in(tmp_path / "photos")
+    (photos / "b.jpg").write_bytes(picture(2))
+    files = []
+    for image, name in (("a.jpg", "bicycle"), ("b.jpg", "motorcycle")):
+        path = coco(tmp_path / name)
+        content = json.loads(path.read_text("utf-8"))
+        content["images"][0]["file_name"], content["categories"][0]["name"] = image, name
+        path.write_text(json.dumps(content), "utf-8")
+        files.append(path)
+    build = ml.start(photos, classes=files, out=tmp_path / "out")
+    told = build.labels.to_pandas(columns=["image_id", "wnid", "origin"]).query("origin == 0")
+    assert dict(zip(told["image_id"], told["wnid"], strict=True)) == {"a": BICYCLE, "b": MOTORCYCLE}

@@ -15,6 +15,7 @@ from PIL import Image
 from pycocotools import mask as coco_mask
 
 from mlimages_dataset.core.errors import DataError, MLImagesError, UsageError
+from mlimages_dataset.sources.class_files import classes_of_files
 from mlimages_dataset.sources.coco import coco_classes
 from mlimages_dataset.sources.contract import read_regions, read_statements
 from mlimages_dataset.sources.layout import Layout
@@ -417,7 +418,7 @@ def test_shapes_of_labelme_have_the_least_boxes_that_hold_them(tmp_path: Path) -
         {"label": "r", "points": [[1, 2]], "shape_type": "rectangle"},
         {"label": "s", "points": [[1, 2], [3, 4]], "shape_type": "rectangle", "score": 0.5},
         {"label": "x", "points": [[1, 2], [3, 4]], "shape_type": "rectangle", "score": 7},
-        {"label": 3, "points": [[1, 2], [3, 4]], "shape_type": "rectangle"},
+        {"label": [3], "points": [[1, 2], [3, 4]], "shape_type": "rectangle"},
         5,
     ]
     document = {"imagePath": "..\\a.jpg", "imageWidth": 100, "imageHeight": 100, "shapes": shapes}
@@ -434,8 +435,8 @@ def test_shapes_of_labelme_have_the_least_boxes_that_hold_them(tmp_path: Path) -
     assert sorted(one.what for one in rejects.first) == [
         "shape 3: a line marks no area",
         "shape 4: it has no two points",
-        "shape 6 has a score that is not in 0..1",
-        "shape 7: it has no image, no class, or a name that is no Unicode text",
+        "shape 6: its score is 7, no number in 0..1",
+        "shape 7: it names no class",
         "shape 8 is no object",
     ]
 
@@ -472,6 +473,29 @@ def test_yolos_layouts(tmp_path: Path, names_file: str, content: str) -> None:
     assert source_named("yolo").digest(tmp_path) != source_named("yolo").digest(tmp_path / "obj_train_data")
 
 
+BOMB = "c0: &c0 [x]\n" + "".join(f"c{at}: &c{at} [*c{at - 1}, *c{at - 1}]\n" for at in range(1, 31))
+"""A list of 2^30 items, in a kilobyte of YAML."""
+
+
+@pytest.mark.parametrize("form", ["names: [{}]", "names:\n- {}", "names:\n  0: {}", 'names:\n  "0": {}'])
+@pytest.mark.parametrize(
+    "name", ["yes", "No", "on", "null", "~", "007", "1e5", "1_000", "3.10", "0x10", "12:30:45", "2024-01-01", "NA"]
+)
+def test_names_of_yolo_are_those_that_yaml_writes(tmp_path: Path, form: str, name: str) -> None:
+    _written(tmp_path / "data.yaml", form.format(name))
+    _written(tmp_path / "a.txt", "0 0.5 0.5 0.5 0.5\n")
+    assert read_statements("yolo", [tmp_path])[0]["class_id"].to_pylist() == [name]
+    assert [one.name for one in classes_of_files(tmp_path)] == [name]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1"])
+@pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
+def test_names_of_yolo_in_lines_are_read_as_those_of_other_lists(tmp_path: Path, encoding: str, end: str) -> None:
+    (tmp_path / "classes.txt").write_bytes(f"dog{end}caf\xe9{end}".encode(encoding))
+    _written(tmp_path / "a.txt", "1 0.5 0.5 0.5 0.5\n")
+    assert read_statements("yolo", [tmp_path])[0]["class_id"].to_pylist() == ["caf\xe9"]
+
+
 def test_key_points_of_yolo_stand_behind_a_box(tmp_path: Path) -> None:
     _written(tmp_path / "pose.yaml", "kpt_shape: [2, 2]\nnames: [person]\n")
     _written(tmp_path / "a.txt", "0 0.5 0.5 0.5 0.5 0.4 0.4 0.6 0.6\n")
@@ -487,6 +511,16 @@ def test_key_points_of_yolo_stand_behind_a_box(tmp_path: Path) -> None:
         ({"a.txt": "0 0 0 1 1", "data.yaml": "names: [a, [}"}, r"data\.yaml: is no YAML file"),
         ({"a.txt": "0 0 0 1 1", "data.yaml": "names: []"}, r"data\.yaml: names no class"),
         ({"classes.txt": "dog\n"}, r"holds no \.txt file"),
+        ({"a.txt": "0 0 0 1 1", "data.yaml": "names: {a: dog, 0: cat}"}, "names has the key 'a', which is no number"),
+        ({"a.txt": "0 0 0 1 1", "data.yaml": "names: {-1: dog, 0: cat}"}, "names has the key '-1', which is no number"),
+        ({"a.txt": "0 0 0 1 1", "data.yaml": "names: {0.0: dog}"}, r"names has the key '0\.0', which is no number"),
+        ({"a.txt": "0 0 0 1 1", "data.yaml": "names: {true: dog}"}, "names has the key 'true', which is no number"),
+        ({"a.txt": "0 0 0 1 1", "data.yaml": "names: {? [0] : dog}"}, "names has the key '', which is no number"),
+        ({"a.txt": "0 0 0 1 1", "data.yaml": "names:\n  0: dog\n  00: cat"}, "line 3: names has the class 00 twice"),
+        ({"a.txt": "0 0 0 1 1", "data.yaml": "names: [[dog, puppy]]"}, "class 0 has no name"),
+        ({"a.txt": "0 0 0 1 1", "data.yaml": "names: [dog, ' ']"}, "class 1 has no name"),
+        ({"a.txt": "0 0 0 1 1", "data.yaml": f"{BOMB}names: [*c30]"}, "class 0 has no name"),
+        ({"a.txt": "0 0 0 1 1", "classes.txt": "\ufeffdog\n\0"}, "is not a text file"),
     ],
 )
 def test_a_folder_of_yolo_that_does_not_name_its_classes_is_refused(

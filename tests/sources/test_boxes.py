@@ -106,7 +106,7 @@ def coco(folder: Path, annotation: dict[str, Any], **image: Any) -> Path:
         ({"bbox": [0.1, 0.2, 0.5, 0.5]}, {}, "annotation 5: it lies within one pixel: its sides are shares"),
         ({"bbox": [0, 0, 1, 0.5]}, {}, "annotation 5: it lies within one pixel: its sides are shares"),
         ({"score": 0}, {}, "annotation 5: a box of confidence 0"),
-        ({"score": 80}, {}, "annotation 5 has a score that is not in 0..1"),
+        ({"score": 80}, {}, "annotation 5: its score is 80, no number in 0..1"),
         ({"category_id": 4}, {}, "annotation 5 refers to a category that is not listed"),
     ],
 )

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import zipfile
 from typing import TYPE_CHECKING
 
 import pytest
 
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.sources.class_files import class_files_digest, classes_of_files
+from mlimages_dataset.sources.class_files import class_files_digest, classes_of_files, format_of_files
 from mlimages_dataset.sources.contract import read_statements
 from tests.sources.test_contract import sample
 
@@ -55,3 +56,20 @@ def test_what_names_no_class_is_refused(tmp_path: Path, name: str, text: str, to
     path.write_text(text)
     with pytest.raises(DataError, match=told):
         classes_of_files(path.parent if "/" in name else path)
+
+
+@pytest.mark.parametrize("packed", [False, True])
+@pytest.mark.parametrize("notes", ["{}", '{"categories": [{"id": 0, "name": "dog"}]}', "[1]", "{"])
+def test_yolo_of_label_studio_is_yolo_whatever_its_notes_are(tmp_path: Path, notes: str, *, packed: bool) -> None:
+    files = {"classes.txt": "dog\n", "labels/a.txt": "0 .5 .5 .2 .2\n", "notes.json": notes}
+    path = tmp_path / "export.zip" if packed else tmp_path / "export"
+    if packed:
+        with zipfile.ZipFile(path, "w") as archive:
+            for name, text in files.items():
+                archive.writestr(name, text)
+    else:
+        for name, text in files.items():
+            (path / name).parent.mkdir(parents=True, exist_ok=True)
+            (path / name).write_text(text)
+    assert format_of_files(path) == "yolo"
+    assert [one.source_id for one in classes_of_files(path)] == ["dog"]

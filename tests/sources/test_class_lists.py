@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.sources.class_lists import (
     TencentRow,
+    classes_of_table,
     parse_box_hierarchy,
     parse_class_table,
     parse_imagenet_synsets,
@@ -297,3 +299,22 @@ def test_the_published_trees_longest_path_has_16_edges(shared_data: Path) -> Non
     rows = parse_tencent_dictionary(read_lines(shared_data / "tencent/dictionary_first_9418.txt"), "x.txt")
     assert max(longest_paths([(row.parent,) if row.parent >= 0 else () for row in rows])) == 16
     assert sum(row.parent < 0 for row in rows) == 4
+
+
+@pytest.mark.parametrize(
+    ("column", "near"),
+    [("wnids", "wnid"), ("wn_id", "wnid"), ("parents", "parent"), ("parent_id", "parent"), ("Synsets", "synset")],
+)
+def test_a_column_that_is_spelled_like_one_that_is_read_is_told(column: str, near: str) -> None:
+    told = f"has a column {column.lower()}, which is not read, and no column {near}; rename it to {near}, or to"
+    with pytest.raises(DataError, match=told):
+        parse_class_table([f"id,name,{column}", "1,dog,n02084071"], "a.csv")
+    with pytest.raises(DataError, match=told):
+        classes_of_table(pa.table({"id": ["1"], "name": ["dog"], column: ["n02084071"]}), "a.parquet")
+    both = parse_class_table([f"id,name,{near},{column}", "1,dog,,x"], "a.csv")
+    assert [one.source_id for one in both] == ["1"]
+
+
+def test_other_columns_of_a_class_list_are_left_alone() -> None:
+    for column in ("images", "supercategory", "origin", "wordnet", "synonyms", "description"):
+        assert parse_class_table([f"id,name,{column}", "1,dog,x"], "a.csv")[0].stated == ("", "", "")

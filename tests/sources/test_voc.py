@@ -134,7 +134,7 @@ def test_a_file_that_names_another_picture_is_told_once(
         (
             dog(0, 0, 2, 2, name=""),
             None,
-            "object 1: it has no image, no class, or a name that is no Unicode text: '0, 0, 2, 2'",
+            "object 1: it names no class: '0, 0, 2, 2'",
         ),
         ("<object><name>dog</name></object>", None, "object 1: it has no bndbox: 'dog'"),
         (dog(1, 1, 2, 2), "", "object 1: its image has no width and height: 'dog 1, 1, 2, 2'"),

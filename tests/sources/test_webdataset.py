@@ -76,6 +76,7 @@ def test_captions_are_no_classes(tmp_path: Path) -> None:
             {"a.jpg": b"", "a.json": b'{"labels": ["dog"], "confidence": [0.4]}'},
             "its confidence is not heard",
         ),
+        ({"a.jpg": b"", "a.json": b'{"label": "dog", "Score": 0.4}'}, "its Score is not heard"),
         ({"a.jpg": b"", "a.json": b"[" * 100_000}, "its JSON cannot be read"),
         ({"../a.jpg": b""}, "its name leads out of the archive: '../a.jpg'"),
     ],

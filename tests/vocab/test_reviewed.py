@@ -102,7 +102,12 @@ DOG_MATCH = f'[[match]]\nsource = "s"\nsource_id = "1"\nwnid = "{DOG}"\nreason =
         (DOG_TO_PET + 'why = "x"\n', "r.toml, add_edge 1: unknown key 'why'; use child, parent, reason"),
         (DOG_TO_PET.replace('reason = "x"\n', ""), "r.toml, add_edge 1: no reason; every row gives each key"),
         (DOG_TO_PET.replace('"x"', '""'), "r.toml, add_edge 1: no reason"),
-        (DOG_TO_PET.replace('"x"', "3"), 'r.toml, add_edge 1: reason is a number; write it in quotes: reason = "3"'),
+        (DOG_TO_PET.replace('"x"', "3"), 'r.toml, add_edge 1: reason is 3, no text; write reason = "3"'),
+        (DOG_TO_PET.replace('"x"', "true"), 'r.toml, add_edge 1: reason is true, no text; write reason = "true"'),
+        (DOG_TO_PET.replace('"x"', "2026-01-01"), "r.toml, add_edge 1: reason is 2026-01-01, no text; write"),
+        (DOG_TO_PET.replace('"x"', '["x"]'), "r.toml, add_edge 1: reason is ['x'], no text; give one text"),
+        (DOG_TO_PET.replace('"x"', '" "'), "r.toml, add_edge 1: no reason"),
+        (DOG_MATCH.replace(DOG, " "), "r.toml, match 1: no wnid"),
         (ADD_DOG.replace(DOG, ""), "r.toml, add_category 1: no wnid"),
         (ADD_DOG + ADD_DOG, f"r.toml, add_category 2: a second decision on {DOG}"),
         (ADD_DOG + DROP_DOG, f"r.toml, drop_category 1: a second decision on {DOG}"),
@@ -122,6 +127,11 @@ def test_a_row_that_cannot_be_is_refused(text: str, sentence: str) -> None:
     with pytest.raises(ConfigError) as caught:
         parse_reviewed(text, "r.toml")
     assert str(caught.value).startswith(sentence)
+
+
+def test_blanks_around_a_wnid_do_not_count() -> None:
+    for text in (ADD_DOG, DROP_DOG, DOG_TO_PET, DOG_MATCH):
+        assert parse_reviewed(text.replace(DOG, f" {DOG}\\t"), "r.toml") == parse_reviewed(text, "r.toml")
 
 
 def test_edges_are_added_behind_wordnets_own_and_removed(mini_wordnet: WordNet) -> None:

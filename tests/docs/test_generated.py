@@ -20,3 +20,9 @@ def test_the_commands_are_those_of_the_help() -> None:
 def test_the_tables_list_every_key(name: str) -> None:
     page = runpy.run_path(str(SCRIPTS / "build_key_reference.py"))["page"](name)
     assert (DOCS / name).read_text(encoding="utf-8") == page, "run scripts/build_key_reference.py"
+
+
+@pytest.mark.filterwarnings("ignore:.*is no category of its own")
+def test_the_table_of_classes_says_what_names_become() -> None:
+    page = runpy.run_path(str(SCRIPTS / "build_class_table.py"))["page"]()
+    assert (DOCS / "explain" / "classes.md").read_text(encoding="utf-8") == page, "run scripts/build_class_table.py"

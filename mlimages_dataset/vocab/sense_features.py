@@ -74,6 +74,16 @@ class Neighbourhoods:
         self._everything = everything or self
         self._overall = sum(shares.values()) / len(wordnet)
 
+    def information(self) -> float:
+        """Return how narrow the set is: near 0 if it is spread over WordNet, 4 to 5 if its members are all birds.
+
+        It is the share p of members below one synset times log(p / share of all synsets there), where that is most.
+        `SMOOTHING` members that are elsewhere are added, so that a few names alone make no kind.
+        """
+        total, n_synsets, everything = sum(self.shares.values()) + SMOOTHING, len(self._wordnet), self._everything.below
+        parts = [(below / total, everything[node] / n_synsets) for node, below in self.below.items() if below > 1]
+        return max((share * math.log(share / expected) for share, expected in parts), default=0.0)
+
     def n_hyponyms(self, synset: int) -> float:
         """Return the summed membership of the synsets below one."""
         return max(self.below.get(synset, 0.0) - self.shares.get(synset, 0.0), 0.0)

@@ -51,6 +51,8 @@ ONLY_ABSTRACT = single(0.627)
 """The name has one sense, which is below no root."""
 ELSEWHERE = single(0.867)
 """A name that is no noun of WordNet was read in other collections as a synset, or as a kind of it."""
+APART = single(0.318)
+"""At most, where a list is of one kind and what a name was matched to is of another."""
 HEAD_FACTOR = 0.64
 """Share of compounds that are a kind of their last word, relative to the probability of that word's sense."""
 
@@ -89,6 +91,24 @@ def grounds_of(n_senses: int, lead: float, features: NDArray[np.float64], n_coll
 def match_probability(grounds: tuple[float, ...]) -> float:
     """Return the probability of a match with some evidence, shape (E,)."""
     return single(1 / (1 + math.exp(-float(np.dot(grounds, _weights())))))
+
+
+def probability_of(grounds: tuple[float, ...], n_collections: int, *, concrete: bool, apart: bool) -> float:
+    """Return the probability of a match by name.
+
+    Args:
+        grounds: the evidence, shape (E,); empty for a name with one sense.
+        n_collections: other collections that read it so.
+        concrete: the synset is below a root.
+        apart: the list is of one kind, and the synset of another.
+    """
+    if grounds:
+        sure = match_probability(grounds)
+    elif concrete:
+        sure = ONLY_SENSE
+    else:
+        sure = ELSEWHERE if n_collections else ONLY_ABSTRACT
+    return min(sure, APART) if apart else sure
 
 
 @functools.lru_cache(maxsize=1)

@@ -22,12 +22,13 @@ import numpy as np
 from scipy.special import softmax
 
 from mlimages_dataset.vocab.brackets import agreeing, are_below, contradict, of_the_file
-from mlimages_dataset.vocab.certainty import ELSEWHERE, ONLY_ABSTRACT, ONLY_SENSE, grounds_of, match_probability
+from mlimages_dataset.vocab.certainty import ELSEWHERE, grounds_of, probability_of
 from mlimages_dataset.vocab.elsewhere import synset_read, with_read
 from mlimages_dataset.vocab.morphology import base_forms
 from mlimages_dataset.vocab.near_names import head_of, says_absence, says_how, says_nothing
 from mlimages_dataset.vocab.normalisation import ParsedName, parse_name, spellings, squashed
 from mlimages_dataset.vocab.sense_features import (
+    EMPHASIS_OF_A_KIND,
     FEATURES,
     Candidate,
     Neighbourhoods,
@@ -52,8 +53,8 @@ _OF_THE_LIST = np.array([one.endswith(" the source") for one in FEATURES])
 """Whether a feature is of the list, shape (F,)."""
 _SMALL_LIST = 200
 """Names of a small list, whose density counts more than that of the large ones that the weights were fitted to."""
-_EMPHASIS, _EMPHASIS_OF_A_KIND, _EMPHASIS_A_NAT = 1.5, 4.0, 2.0
-"""How much more: at least, at most, and for each nat by which the list is narrower than WordNet (decision 2)."""
+_EMPHASIS, _EMPHASIS_A_NAT = 1.5, 2.0
+"""How much more: at least, and for each nat by which the list is narrower than WordNet (decision 2)."""
 _OF_THE_FILE_SCORE = 7.0
 """What senses are ahead by that only share a lexicographer file with the words in brackets (decision 2)."""
 _PARTS = re.compile(r"[,;/]")
@@ -272,7 +273,7 @@ def surroundings(
     source = Neighbourhoods(wordnet, shares, everything)
     emphasis = around.emphasis
     if emphasis > 1:
-        emphasis = min(max(_EMPHASIS_A_NAT * source.information(), _EMPHASIS), _EMPHASIS_OF_A_KIND)
+        emphasis = min(max(_EMPHASIS_A_NAT * source.information(), _EMPHASIS), EMPHASIS_OF_A_KIND)
     return replace(around, source=source, emphasis=emphasis)
 
 
@@ -350,12 +351,7 @@ def _match(named: NamedSenses, around: Surroundings, read: ReadElsewhere | None 
     there = set() if read is None else ancestors(around.wordnet, around.wordnet.index_of_wnid[read.wnid])
     named = _as_spelled(named if read is None else with_read(named, read, there, around.wordnet), around)
     features = feature_matrix(named.allowed, around)
-    if read is None:
-        scores = features @ _weights()
-    else:
-        agree = np.array([one.synset in there for one in named.allowed])
-        scores = features @ (_weights() * np.where(_OF_THE_LIST, 1, _READ_SHARE)) + read.score * agree
-    scores += _OF_THE_FILE_SCORE * np.array([one.synset in named.favoured for one in named.allowed])
+    scores = _scores(named, features, read, there)
     order = np.argsort(-scores, kind="stable")
     best = named.allowed[order[0]]
     ranked = [named.allowed[i].synset for i in order]
@@ -369,19 +365,29 @@ def _match(named: NamedSenses, around: Surroundings, read: ReadElsewhere | None 
     if len(order) > 1:
         lead = float(scores[order[0]] - scores[order[1]])
         evidence += _ranking_evidence(features[order[0]] - features[order[1]], lead, wnids[1])
-    if best.synset in named.favoured:
-        evidence += "; it is of the kind of the words in brackets"
+    evidence += "; it is of the kind of the words in brackets" if best.synset in named.favoured else ""
     n_read = len(read.where) if read is not None and best.synset in there else 0
     if read is not None and n_read:
         evidence += f"; {read.evidence}"
     if rule is MatchRule.ABSTRACT_SENSE:
         evidence += "; it reaches no root"
-    match = Match(named.source_class, wnids[0], rule, evidence, tuple(wnids[1:]))
-    if len(named.candidates) == 1:
-        abstract = ELSEWHERE if n_read else ONLY_ABSTRACT
-        return replace(match, probability=ONLY_SENSE if best.synset in around.concrete else abstract)
-    grounds = grounds_of(len(order), lead, features[order[0]], n_read)
-    return replace(match, probability=match_probability(grounds), grounds=grounds)
+    apart = around.is_apart(best.synset)
+    evidence += "; nearly all other names of the list are of another kind" if apart else ""
+    grounds = grounds_of(len(order), lead, features[order[0]], n_read) if len(named.candidates) > 1 else ()
+    sure = probability_of(grounds, n_read, concrete=best.synset in around.concrete, apart=apart)
+    return Match(named.source_class, wnids[0], rule, evidence, tuple(wnids[1:]), sure, grounds)
+
+
+def _scores(
+    named: NamedSenses, features: NDArray[np.float64], read: ReadElsewhere | None, there: Collection[int]
+) -> NDArray[np.float64]:
+    """Return the score of each allowed sense, shape (S,), by its features, shape (S, F), and what favours it."""
+    favoured = np.array([one.synset in named.favoured for one in named.allowed])
+    scores: NDArray[np.float64] = _OF_THE_FILE_SCORE * favoured
+    if read is None:
+        return scores + features @ _weights()
+    agree = np.array([one.synset in there for one in named.allowed])
+    return scores + features @ (_weights() * np.where(_OF_THE_LIST, 1, _READ_SHARE)) + read.score * agree
 
 
 def _unmatched(named: NamedSenses, wordnet: WordNet) -> Match:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 SMOOTHING = 2.0
 """Weight of the prior: the number of expected members at which the observed number counts as much as the expected."""
 
+EMPHASIS_OF_A_KIND = 4.0
+"""How much the density of a source of one kind counts, relative to a large source: the most there is (decision 2)."""
+
 MANY_HYPONYMS = 20
 """Number of hyponyms above which more of them add no evidence for a sense."""
 
@@ -122,6 +125,10 @@ class Surroundings:
     imagenet: Neighbourhoods
     source: Neighbourhoods
     emphasis: float = 1.0
+
+    def is_apart(self, synset: int) -> bool:
+        """Return whether the source is of one kind, and fewer of its senses are around a synset than of all WordNet."""
+        return self.emphasis >= EMPHASIS_OF_A_KIND and self.source.log_density(synset) < 0
 
 
 def feature_matrix(candidates: Sequence[Candidate], around: Surroundings) -> NDArray[np.float64]:

@@ -125,3 +125,20 @@ def test_a_list_of_few_english_nouns_is_sure_of_none(names: list[str]) -> None:
 def test_a_list_of_english_nouns_stays_as_sure_with_a_name_that_is_none(names: str) -> None:
     alone, more = matches(names.split()), matches([*names.split(), "zxqv", "red zxqv box"])
     assert [one.probability for one in alone] == [one.probability for one in more[:-2]]
+
+
+BREEDS = (
+    "poodle boxer pug beagle dachshund chihuahua husky malamute rottweiler doberman newfoundland collie corgi bulldog "
+    "whippet greyhound saluki borzoi dalmatian setter pointer vizsla weimaraner samoyed pomeranian keeshond basenji"
+)
+
+
+@pytest.mark.parametrize(
+    ("names", "stranger"),
+    [(BREEDS, "lab"), (BREEDS, "laptop"), (KINDS[BIRD], "jogger"), (KINDS[PLANT], "Bombay"), (KINDS[PLANT], "calico")],
+)
+def test_what_is_of_another_kind_than_the_list_is_told(names: str, stranger: str) -> None:
+    *others, told = matches([*names.split(), stranger])
+    assert told.probability < SURE
+    assert not any("of another kind" in one.evidence for one in others)
+    assert matches(["dog", "car", "apple", "chair", stranger])[-1].probability > told.probability

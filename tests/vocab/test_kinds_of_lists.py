@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mlimages_dataset.sources.classes import SourceClass
 from mlimages_dataset.vocab.doubts import SURE
+from mlimages_dataset.vocab.findings import Loss
 from mlimages_dataset.vocab.hierarchy import ROOTS
 from mlimages_dataset.vocab.list_names import matches_of_list
 from mlimages_dataset.vocab.matching import MatchContext, MatchRule
@@ -107,6 +108,11 @@ def test_names_that_were_read_as_things_say_something() -> None:
     assert {name for name in read if says_nothing(name.lower())} == {"Negative"}  # Open Images' film
     things = ["background music", "negative film", "empty bottle", "good dog", "normal distribution", "blank verse"]
     assert not any(map(says_nothing, things))
+
+
+def test_a_name_that_says_nothing_may_be_left_out() -> None:
+    assert Loss("mine", "0", "Negative", "", "names no thing").remedy.startswith("leave it out, or write its wnid")
+    assert not Loss("mine", "0", "zxqv", "", "not in WordNet").remedy.startswith("leave it out")
 
 
 HUND = ["Hund", "Katze", "Pferd", "Kuh", "Vogel", "Hut", "Boot", "Stern", "Rock"]

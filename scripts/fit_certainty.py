@@ -8,8 +8,8 @@ reliability of the probabilities under ten-fold cross-validation by name, so tha
 ``--write``, writes the weights to ``vocab/data/certainty.csv``.
 
 A match is right if its synset is the one that was read. Names are matched as parts of their whole collection, and in
-small lists drawn from all collections, because a list's other names are evidence. Each name counts as one, however many
-lists have it.
+small lists drawn from all collections, because a list's other names are evidence: once without and once with what other
+collections read of them. Each name counts as one, however many lists have it.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from mlimages_dataset.vocab.near_names import head_of
 from mlimages_dataset.vocab.sense_features import ancestors
 from mlimages_dataset.vocab.wordnet import load_wordnet
 from tests.vocab import certainty_truth as truth
-from tests.vocab.read_lists import SMALL_TITLE, Listed, read_lists
+from tests.vocab.read_lists import SMALL_TITLE, Listed, read_lists, with_read
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -159,7 +159,7 @@ def main(*, shared_data: Path, write: bool) -> None:
     """Fit and cross-validate the weights."""
     wordnet = load_wordnet()
     lists = list(read_lists(shared_data, wordnet))
-    names = [name for one in lists for name in judged(one)]
+    names = [name for one in lists for name in (*judged(one), *judged(with_read(one)))]
     estimated = cross_validated(names)
     small = np.array([one.group == SMALL_TITLE for one in names])
     print_reliability(names, estimated, "all lists")

@@ -1,10 +1,12 @@
 """What the words in brackets after a name say of its senses: `Mouse (computer mouse)`, `Bus (vehicle)`, `Jaguar (car)`.
 
 A sense agrees with them if they name it or something above it, or if one of its synonyms has a word of theirs. Where
-none does, senses agree whose parents, then whose ancestors have such a word, then those of the same lexicographer file
-(`Palm (hand)`: both are parts of a body). Before all but the first of these, the words and the name together may be a
-noun for a kind of its senses: `Racket (tennis)`. If no sense agrees and the words name one thing of another kind, they
-contradict the name, unless they say where, when or with what it is met (`Giraffe (zoo)`, `Groom (horses)`).
+none does, senses agree whose parents, then whose ancestors have such a word, then parts of bodies with one (`Palm
+(hand)`). Before all but the first of these, the words and the name together may be a noun for a kind of its senses:
+`Racket (tennis)`. If no sense agrees, those of the same lexicographer file are likelier, but no more than that: a horse
+(cage) is no gymnastic horse, though both are artifacts. If there is none either and the words name one thing of another
+kind, they contradict the name, unless they say where, when or with what it is met (`Giraffe (zoo)`, `Groom (horses)`).
+Words that say how it looks (`Dog (small)`, `near_names.says_how`) say nothing of its senses.
 """
 
 from __future__ import annotations
@@ -24,6 +26,8 @@ _LEAST_STEM = 4
 """Letters of a word in brackets that begins a word of a synonym (`music`, `musical`)."""
 _KINDS = frozenset({"noun.animal", "noun.artifact", "noun.body", "noun.food", "noun.plant"})
 """Lexicographer files of what has a shape of its own."""
+_BODY = "noun.body"
+"""The lexicographer file of parts of bodies."""
 _MADE = ("n06566077", "n06282651", "n06589574", "n06613686", "n08058098", "n08246613")
 """Software, language, publication, film, company, band: what is often named after an animal or a plant."""
 _PLACES = ("n04341686", "n03315023", "n00027167")
@@ -48,12 +52,18 @@ def agreeing(
         lambda one: not above[one].isdisjoint(synsets) or _have_a_word([one], words, name, wordnet),
         lambda one: _have_a_word(wordnet.parents(one), words, name, wordnet),
         lambda one: _have_a_word(above[one], words, name, wordnet),
-        lambda one: bool(meant) and _file(one, wordnet) == _file(meant[0].synset, wordnet),
+        lambda one: bool(meant) and _file(one, wordnet) == _file(meant[0].synset, wordnet) == _BODY,
     )
     for agrees in tiers:
         if found := tuple(one for one in candidates if agrees(one.synset)):
             return found
     return ()
+
+
+def of_the_file(candidates: Sequence[Candidate], meant: Sequence[Candidate], wordnet: WordNet) -> tuple[Candidate, ...]:
+    """Return the senses of a name in the lexicographer file of the likeliest sense that the words in brackets have."""
+    file = _file(meant[0].synset, wordnet) if meant else ""
+    return tuple(one for one in candidates if _file(one.synset, wordnet) == file)
 
 
 def are_below(candidates: Iterable[Candidate], meant: Iterable[Candidate], wordnet: WordNet) -> bool:

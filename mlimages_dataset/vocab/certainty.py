@@ -47,11 +47,13 @@ READ_ALONE = single(0.333)
 """Three readings differ."""
 ONLY_SENSE = single(0.989)
 """The name has one sense, which is below a root, and nobody has read it."""
-ONLY_ABSTRACT = single(0.630)
+ONLY_ABSTRACT = single(0.627)
 """The name has one sense, which is below no root."""
 ELSEWHERE = single(0.867)
 """A name that is no noun of WordNet was read in other collections as a synset, or as a kind of it."""
-HEAD_FACTOR = 0.63
+APART = single(0.318)
+"""At most, where a list is of one kind and what a name was matched to is of another."""
+HEAD_FACTOR = 0.64
 """Share of compounds that are a kind of their last word, relative to the probability of that word's sense."""
 
 EVIDENCE = (
@@ -62,30 +64,51 @@ EVIDENCE = (
     "below a root",
     "log tagged occurrences",
     "first lemma of its synset",
+    "log collections that read it so",
 )
 """What the probability of a match depends on, shape (E,)."""
 
 
-def grounds_of(n_senses: int, lead: float, features: NDArray[np.float64]) -> tuple[float, ...]:
+def grounds_of(n_senses: int, lead: float, features: NDArray[np.float64], n_collections: int = 0) -> tuple[float, ...]:
     """Return the evidence for the best sense of a name with several, shape (E,).
 
     Args:
         n_senses: the senses that were ranked; 1 if a rule ruled the others out.
         lead: of the best sense's score over the second's; of no account for one sense.
         features: of the best sense (`sense_features.FEATURES`), shape (F,).
+        n_collections: other collections that mean it, or something below it, by the name.
     """
     root, tagged, first = (
         features[FEATURES.index(name)]
         for name in ("below a root", "log tagged occurrences", "first lemma of its synset")
     )
     alone = n_senses == 1
-    parts = (1, 0 if alone else math.log1p(lead), alone, math.log(n_senses), root, tagged, first)
+    read = math.log1p(n_collections)
+    parts = (1, 0 if alone else math.log1p(lead), alone, math.log(n_senses), root, tagged, first, read)
     return tuple(map(float, parts))
 
 
 def match_probability(grounds: tuple[float, ...]) -> float:
     """Return the probability of a match with some evidence, shape (E,)."""
     return single(1 / (1 + math.exp(-float(np.dot(grounds, _weights())))))
+
+
+def probability_of(grounds: tuple[float, ...], n_collections: int, *, concrete: bool, apart: bool) -> float:
+    """Return the probability of a match by name.
+
+    Args:
+        grounds: the evidence, shape (E,); empty for a name with one sense.
+        n_collections: other collections that read it so.
+        concrete: the synset is below a root.
+        apart: the list is of one kind, and the synset of another.
+    """
+    if grounds:
+        sure = match_probability(grounds)
+    elif concrete:
+        sure = ONLY_SENSE
+    else:
+        sure = ELSEWHERE if n_collections else ONLY_ABSTRACT
+    return min(sure, APART) if apart else sure
 
 
 @functools.lru_cache(maxsize=1)

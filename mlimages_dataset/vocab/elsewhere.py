@@ -52,6 +52,18 @@ def read_elsewhere(
     return next((read[form] for form in forms if form in read), None)
 
 
+def synset_read(named: NamedSenses, read: Mapping[ParsedName, ReadElsewhere]) -> ReadElsewhere | None:
+    """Return the synset that a name means in other collections; None if it means none, or a kind of one.
+
+    Where the words in brackets say nothing of its senses, the name without them counts.
+    """
+    base_forms = [one.lemma for one in named.candidates]
+    found = read_elsewhere(named.name, read, base_forms)
+    if found is None and named.name.qualifier and not named.narrowed_by and not named.favoured:
+        found = read_elsewhere(replace(named.name, qualifier=""), read, base_forms)
+    return None if found is None or found.broader else found
+
+
 def with_read(named: NamedSenses, read: ReadElsewhere, there: Collection[int], wordnet: WordNet) -> NamedSenses:
     """Return the class with the sense that was read elsewhere, if WordNet has not this name for it.
 

@@ -20,6 +20,7 @@ from mlimages_dataset.vocab.near_names import (
     likely_slip,
     near_misses,
     original,
+    says_nothing,
 )
 from mlimages_dataset.vocab.normalisation import parse_name
 from mlimages_dataset.vocab.vocabulary import Category, MappingRow, Rule, Vocabulary
@@ -114,6 +115,7 @@ class Loss:
             columns = dict.fromkeys("wnid" if wnid else "name" for _, wnid in self.near)
             return f"did you mean {meant}? Write it into the column {' or '.join(columns)}"
         told = "write its wnid into a column wnid, or what it is a kind of into a column parent"
+        told = f"leave it out, or {told}" if says_nothing(parse_name(self.name).base) else told
         return f"{told}, or keep it under {noun!r} (attach)" if noun else told
 
     @property

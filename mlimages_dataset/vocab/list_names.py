@@ -1,7 +1,8 @@
 """Names that lists write in their own way, as dictionaries write them: `grizzly+bear`, `vehicle.car`, `sofa, couch`.
 
 A name that is no noun of WordNet is read in another way if that is a noun. What only some names of a list could mean by
-accident (dots, plus signs, numbers at the end) is read so if several of its names are written alike.
+accident (dots, plus signs, one number at the end) is read so if several of its names are written alike, and numbers
+that count the classes (`001.Bobolink`, `class_02_cat`, `dog_3`) if most of its names have one.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
 
+from mlimages_dataset.vocab.certainty import single
 from mlimages_dataset.vocab.matching import MatchRule, match_classes
 from mlimages_dataset.vocab.near_names import denies, head_of
 from mlimages_dataset.vocab.normalisation import parse_name, spellings
@@ -26,6 +28,14 @@ if TYPE_CHECKING:
 
 _LEAST_ALIKE = 3
 """Names of a list that are written alike."""
+_COUNTED = re.compile(r"^(?P<before>[A-Za-z]*[-_ ]?)(?P<number>\d+)(?P<after>[._):-]+ ?| (?=\S))(?P<name>[^\W\d].*)$")
+_COUNTS_LAST = re.compile(r"^(?P<name>.*[^\W\d])[-_ ](?P<number>\d+)$")
+_SPARSE = 2
+"""Numbers at the end count a list's names if they span less than this times as many: `boeing-747` is no count."""
+_KNOWN_SHARE = 0.5
+"""Share of names that are English nouns, or end in one, up to which all matches of a list are unsure."""
+_LEAST_NAMES = 5
+"""Names of a list of which such a share says something."""
 _NUMBER = re.compile(r"[-_ ]\d+$")
 _PLUS = re.compile(r"(?<=\w\w)\+(?=\w\w)")
 _PATH = re.compile(r"^(?P<top>[\w-]{2,})\.(?:[\w-]+\.)*(?P<name>[^\W\d][\w-]*)$")
@@ -52,7 +62,26 @@ def matches_of_list(
     if again:
         meant = {**decided, **{source_id: match.wnid for source_id, match in found.items() if match.wnid}}
         found |= {match.source_class.source_id: match for match in match_classes(again, context, meant)}
-    return found
+    return _doubted(found, context.wordnet)
+
+
+def _doubted(found: Mapping[str, Match], wordnet: WordNet) -> dict[str, Match]:
+    """Return the matches of a list, none surer than the share of its names that are nouns, where that is small.
+
+    The list is then of another language (a `Hut` is a hat), or its names are those of models and brands.
+    """
+    strange = sum(
+        match.rule is MatchRule.NOT_IN_WORDNET and not head_of(match.source_class.name, wordnet)
+        for match in found.values()
+    )
+    known = 1 - strange / max(len(found), 1)
+    if len(found) < _LEAST_NAMES or known > _KNOWN_SHARE:
+        return dict(found)
+    told = f"; {strange} of {len(found)} names of the list are no English nouns"
+    return {
+        source_id: replace(match, probability=single(min(match.probability, known)), evidence=match.evidence + told)
+        for source_id, match in found.items()
+    }
 
 
 def _with_species(classes: Iterable[SourceClass], wordnet: WordNet) -> list[SourceClass]:
@@ -85,13 +114,14 @@ def _as_dictionaries_write(names: Sequence[str], every: Sequence[str], wordnet: 
         wordnet: the noun synsets.
     """
     ends = _alike(end[0] for name in every if (end := _NUMBER.search(name)))
+    uncounted = _uncounted(every)
     tops = _alike(path["top"] for name in every if (path := _PATH.match(name)))
     joined = sum(bool(_PLUS.search(name)) for name in every) >= _LEAST_ALIKE
 
     def read(name: str) -> str:
-        if denies(name, wordnet):
+        plain = uncounted.get(name, name)
+        if denies(plain, wordnet):
             return name
-        plain = name
         if (end := _NUMBER.search(name)) and end[0] in ends:
             plain = name.removesuffix(end[0])
         if joined:
@@ -102,6 +132,32 @@ def _as_dictionaries_write(names: Sequence[str], every: Sequence[str], wordnet: 
         return plain if _senses(parse_name(plain).base, wordnet) else name
 
     return [read(name) for name in names]
+
+
+def _uncounted(every: Sequence[str]) -> dict[str, str]:
+    """Return the names of a list without the numbers that count its classes, where most of them are written alike.
+
+    Numbers at the end count if they are nearly in a row. A blank or a hyphen alone ends those at the beginning only if
+    one begins with 0 (`04 cow`): `3 cats` may be three.
+    """
+    first = [found for name in every if (found := _COUNTED.match(name))]
+    alike: dict[tuple[str, str], list[re.Match[str]]] = {}
+    for found in first:
+        alike.setdefault((found["before"].lower(), found["after"]), []).append(found)
+    for (before, after), counted in alike.items():
+        plain = before or after not in {" ", "-"} or any(found["number"].startswith("0") for found in counted)
+        if plain and _count(counted, len(every)):
+            return {found[0]: found["name"] for found in counted}
+    last = [found for name in every if (found := _COUNTS_LAST.match(name))]
+    numbers = [int(found["number"]) for found in last]
+    in_a_row = bool(last) and max(numbers) - min(numbers) < _SPARSE * len(last)
+    return {found[0]: found["name"] for found in last} if in_a_row and _count(last, len(every)) else {}
+
+
+def _count(counted: Sequence[re.Match[str]], n_names: int) -> bool:
+    """Return whether the numbers of some names count the names of a list: most have one, and no two have the same."""
+    numbers, names = {int(found["number"]) for found in counted}, {found["name"].lower() for found in counted}
+    return len(numbers) == len(names) == len(counted) >= max(_LEAST_ALIKE, n_names / 2)
 
 
 def _alike(written: Iterable[str]) -> set[str]:

@@ -21,13 +21,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import softmax
 
-from mlimages_dataset.vocab.brackets import agreeing, are_below, contradict
-from mlimages_dataset.vocab.certainty import ELSEWHERE, ONLY_ABSTRACT, ONLY_SENSE, grounds_of, match_probability
-from mlimages_dataset.vocab.elsewhere import read_elsewhere, with_read
+from mlimages_dataset.vocab.brackets import agreeing, are_below, contradict, of_the_file
+from mlimages_dataset.vocab.certainty import ELSEWHERE, grounds_of, probability_of
+from mlimages_dataset.vocab.elsewhere import synset_read, with_read
 from mlimages_dataset.vocab.morphology import base_forms
-from mlimages_dataset.vocab.near_names import head_of, says_absence
+from mlimages_dataset.vocab.near_names import head_of, says_absence, says_how, says_nothing
 from mlimages_dataset.vocab.normalisation import ParsedName, parse_name, spellings, squashed
 from mlimages_dataset.vocab.sense_features import (
+    EMPHASIS_OF_A_KIND,
     FEATURES,
     Candidate,
     Neighbourhoods,
@@ -50,8 +51,12 @@ _READ_SHARE = 0.5
 """How much all features but those of the list count for a name that was read elsewhere (decision 2)."""
 _OF_THE_LIST = np.array([one.endswith(" the source") for one in FEATURES])
 """Whether a feature is of the list, shape (F,)."""
-_SMALL_LIST, _EMPHASIS = 200, 1.5
-"""Names of a small list, and how much more its density counts there: such lists are mostly of one kind."""
+_SMALL_LIST = 200
+"""Names of a small list, whose density counts more than that of the large ones that the weights were fitted to."""
+_EMPHASIS, _EMPHASIS_A_NAT = 1.5, 2.0
+"""How much more: at least, and for each nat by which the list is narrower than WordNet (decision 2)."""
+_OF_THE_FILE_SCORE = 7.0
+"""What senses are ahead by that only share a lexicographer file with the words in brackets (decision 2)."""
 _PARTS = re.compile(r"[,;/]")
 """What separates words in brackets."""
 _MIN_SQUASHED = 5
@@ -65,6 +70,7 @@ class MatchRule(Enum):
     QUALIFIER = "words in brackets"
     CONTRADICTED = "contradicted by the words in brackets"
     ABSENT = "says what is not there"
+    NO_THING = "names no thing"
     BOX_HIERARCHY = "box hierarchy"
     UNDER_PARENT = "parent in the list"
     AS_SPELLED = "name as spelled"
@@ -135,6 +141,7 @@ class NamedSenses:
         surnames: the senses left out: named persons found by one word of their name.
         allowed: the candidates that `narrowed_by` leaves; all of them if no rule applied.
         narrowed_by: the rule that ruled out the other candidates, if any; all of them where brackets contradict them.
+        favoured: synsets of candidates that the words in brackets speak for, without ruling out the others.
     """
 
     source_class: SourceClass
@@ -143,6 +150,7 @@ class NamedSenses:
     surnames: tuple[int, ...]
     allowed: tuple[Candidate, ...]
     narrowed_by: MatchRule | None = None
+    favoured: frozenset[int] = frozenset()
 
 
 def match_classes(
@@ -162,8 +170,7 @@ def match_classes(
     known = {source_id: number[wnid] for source_id, wnid in decided.items() if wnid in number}
     senses = named_senses(classes, context.wordnet)
     around = surroundings(senses, context, _weights(), frozenset(known.values()))
-    read = [read_elsewhere(named.name, context.read, [one.lemma for one in named.candidates]) for named in senses]
-    read = [None if of_name is None or of_name.broader else of_name for of_name in read]
+    read = [synset_read(named, context.read) for named in senses]
     matches = [_match(named, around, of_name) for named, of_name in zip(senses, read, strict=True)]
     by_name = known | {m.source_class.source_id: number[m.wnid] for m in matches if m.wnid}
     synset_of_id = dict(by_name)
@@ -219,7 +226,11 @@ def named_senses(classes: Sequence[SourceClass], wordnet: WordNet) -> list[Named
         surnames = tuple(c.synset for c in found if _is_surname(c, wordnet))
         candidates = tuple(c for c in found if c.synset not in surnames)
         whole = NamedSenses(source_class, name, candidates, surnames, candidates)
-        named.append(_qualified(whole, compounds, wordnet) if name.qualifier else whole)
+        if says_nothing(name.base):
+            whole = replace(whole, allowed=(), narrowed_by=MatchRule.NO_THING)
+        elif name.qualifier:
+            whole = _qualified(whole, compounds, wordnet)
+        named.append(whole)
     return named
 
 
@@ -259,7 +270,11 @@ def surroundings(
             probabilities = softmax(feature_matrix(named.allowed, around) @ weights)
             for candidate, probability in zip(named.allowed, probabilities, strict=True):
                 shares[candidate.synset] = max(shares.get(candidate.synset, 0.0), float(probability))
-    return replace(around, source=Neighbourhoods(wordnet, shares, everything))
+    source = Neighbourhoods(wordnet, shares, everything)
+    emphasis = around.emphasis
+    if emphasis > 1:
+        emphasis = min(max(_EMPHASIS_A_NAT * source.information(), _EMPHASIS), EMPHASIS_OF_A_KIND)
+    return replace(around, source=source, emphasis=emphasis)
 
 
 def _qualified(named: NamedSenses, compounds: Mapping[str, tuple[str, ...]], wordnet: WordNet) -> NamedSenses:
@@ -275,11 +290,14 @@ def _qualified(named: NamedSenses, compounds: Mapping[str, tuple[str, ...]], wor
         of_joined = {one.synset for one in joined}
         candidates = (*joined, *(one for one in named.candidates if one.synset not in of_joined))
         return replace(named, candidates=candidates, allowed=joined, narrowed_by=MatchRule.QUALIFIER)
+    if says_how(qualifier):
+        return named
     agreed = agreeing(named.candidates, base, qualifier, of_parts, wordnet)
-    if not agreed and named.candidates and contradict(meant, wordnet):
+    favoured = () if agreed else of_the_file(named.candidates, of_parts, wordnet)
+    if not agreed and not favoured and named.candidates and contradict(meant, wordnet):
         return replace(named, allowed=(), narrowed_by=MatchRule.CONTRADICTED)
     if not agreed or len(agreed) == len(named.candidates):
-        return named
+        return replace(named, favoured=frozenset(one.synset for one in favoured))
     return replace(named, allowed=agreed, narrowed_by=MatchRule.QUALIFIER)
 
 
@@ -333,11 +351,7 @@ def _match(named: NamedSenses, around: Surroundings, read: ReadElsewhere | None 
     there = set() if read is None else ancestors(around.wordnet, around.wordnet.index_of_wnid[read.wnid])
     named = _as_spelled(named if read is None else with_read(named, read, there, around.wordnet), around)
     features = feature_matrix(named.allowed, around)
-    if read is None:
-        scores = features @ _weights()
-    else:
-        agree = np.array([one.synset in there for one in named.allowed])
-        scores = features @ (_weights() * np.where(_OF_THE_LIST, 1, _READ_SHARE)) + read.score * agree
+    scores = _scores(named, features, read, there)
     order = np.argsort(-scores, kind="stable")
     best = named.allowed[order[0]]
     ranked = [named.allowed[i].synset for i in order]
@@ -351,21 +365,37 @@ def _match(named: NamedSenses, around: Surroundings, read: ReadElsewhere | None 
     if len(order) > 1:
         lead = float(scores[order[0]] - scores[order[1]])
         evidence += _ranking_evidence(features[order[0]] - features[order[1]], lead, wnids[1])
-    if read is not None and best.synset in there:
+    evidence += "; it is of the kind of the words in brackets" if best.synset in named.favoured else ""
+    n_read = len(read.where) if read is not None and best.synset in there else 0
+    if read is not None and n_read:
         evidence += f"; {read.evidence}"
     if rule is MatchRule.ABSTRACT_SENSE:
         evidence += "; it reaches no root"
-    match = Match(named.source_class, wnids[0], rule, evidence, tuple(wnids[1:]))
-    if len(named.candidates) == 1:
-        return replace(match, probability=ONLY_SENSE if best.synset in around.concrete else ONLY_ABSTRACT)
-    grounds = grounds_of(len(order), lead, features[order[0]])
-    return replace(match, probability=match_probability(grounds), grounds=grounds)
+    apart = around.is_apart(best.synset)
+    evidence += "; nearly all other names of the list are of another kind" if apart else ""
+    grounds = grounds_of(len(order), lead, features[order[0]], n_read) if len(named.candidates) > 1 else ()
+    sure = probability_of(grounds, n_read, concrete=best.synset in around.concrete, apart=apart)
+    return Match(named.source_class, wnids[0], rule, evidence, tuple(wnids[1:]), sure, grounds)
+
+
+def _scores(
+    named: NamedSenses, features: NDArray[np.float64], read: ReadElsewhere | None, there: Collection[int]
+) -> NDArray[np.float64]:
+    """Return the score of each allowed sense, shape (S,), by its features, shape (S, F), and what favours it."""
+    favoured = np.array([one.synset in named.favoured for one in named.allowed])
+    scores: NDArray[np.float64] = _OF_THE_FILE_SCORE * favoured
+    if read is None:
+        return scores + features @ _weights()
+    agree = np.array([one.synset in there for one in named.allowed])
+    return scores + features @ (_weights() * np.where(_OF_THE_LIST, 1, _READ_SHARE)) + read.score * agree
 
 
 def _unmatched(named: NamedSenses, wordnet: WordNet) -> Match:
     base = named.name.base
     if not base:
         return Match(named.source_class, None, MatchRule.EMPTY_NAME, "the class has no name", ())
+    if named.narrowed_by is MatchRule.NO_THING:
+        return Match(named.source_class, None, MatchRule.NO_THING, f"{base!r} says nothing of what is shown", ())
     if named.narrowed_by is MatchRule.ABSENT:
         return Match(named.source_class, None, MatchRule.ABSENT, f"the words in brackets say: no {base}", ())
     if named.candidates:

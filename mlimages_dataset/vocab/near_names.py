@@ -39,6 +39,18 @@ _THERE = "any|at all|here|there|is|present|seen|shown|visible|in|the|image|photo
 _ONLY_NOT = re.compile(rf"(?:(?:{_NEGATIVE}|non|{_THERE})\b\W*)+")
 """Words that say nothing but that something is or is not there."""
 _SOME_NEGATIVE = re.compile(rf"\b(?:{_NEGATIVE}|non)\b")
+_NO_THING_WORDS = re.compile(
+    rf"(?:(?:{_NEGATIVE}|non|null|void|empty|blank|background|foreground|positive|neg|pos|neutral|normal|abnormal|ok|okay"
+    r"|good|bad|valid|invalid|regular|irregular|anomaly|outlier|unknown|undefined|uncertain|other|others|misc|temp)\b\W*)+"
+)
+"""Names of classes that say whether, how well or how surely something is there, or where, but not what it is."""
+_LOOKS = re.compile(
+    r"(?:(?:and|or|very|small|tiny|little|medium|big|large|huge|tall|short|long|thick|thin|high|low|male|female|adult"
+    r"|juvenile|immature|baby|young|old|new|used|fresh|clean|dirty|wet|dry|full|empty|open|closed|broken|black|white"
+    r"|gr[ae]y|brown|red|green|blue|yellow|pink|purple|left|right|front|rear|back|side|top|bottom|good|bad|normal"
+    r"|other|unknown|positive|regular)\b\W*)+"
+)
+"""Words that say how a thing looks, how old or of which sex it is, or from where it is seen, but not what it is."""
 _EITHER = re.compile(r"\bor\b|/")
 _MEASURE = re.compile(
     r"^(?:an? )?(?:bunch|bundle|chunk|cluster|couple|crowd|flock|group|heap|herd|pack|pair|piece|pile|row|set|slice"
@@ -71,6 +83,24 @@ def says_absence(words: str) -> bool:
     (True, False, False)
     """
     return bool(_ONLY_NOT.fullmatch(words)) and bool(_SOME_NEGATIVE.search(words))
+
+
+def says_nothing(name: str) -> bool:
+    """Return whether a name says nothing of what is shown, though WordNet may have it: `negative` is no film here.
+
+    >>> says_nothing("background"), says_nothing("not ok"), says_nothing("background music")
+    (True, True, False)
+    """
+    return bool(_NO_THING_WORDS.fullmatch(name))
+
+
+def says_how(words: str) -> bool:
+    """Return whether words in brackets say how a thing looks, and so nothing of which sense of its name is meant.
+
+    >>> says_how("small"), says_how("black and white"), says_how("small of the back")
+    (True, True, False)
+    """
+    return bool(_LOOKS.fullmatch(words))
 
 
 def denies(name: str, wordnet: WordNet) -> bool:

@@ -22,6 +22,9 @@ if TYPE_CHECKING:
 SMOOTHING = 2.0
 """Weight of the prior: the number of expected members at which the observed number counts as much as the expected."""
 
+EMPHASIS_OF_A_KIND = 4.0
+"""How much the density of a source of one kind counts, relative to a large source: the most there is (decision 2)."""
+
 MANY_HYPONYMS = 20
 """Number of hyponyms above which more of them add no evidence for a sense."""
 
@@ -74,6 +77,16 @@ class Neighbourhoods:
         self._everything = everything or self
         self._overall = sum(shares.values()) / len(wordnet)
 
+    def information(self) -> float:
+        """Return how narrow the set is: near 0 if it is spread over WordNet, 4 to 5 if its members are all birds.
+
+        It is the share p of members below one synset times log(p / share of all synsets there), where that is most.
+        `SMOOTHING` members that are elsewhere are added, so that a few names alone make no kind.
+        """
+        total, n_synsets, everything = sum(self.shares.values()) + SMOOTHING, len(self._wordnet), self._everything.below
+        parts = [(below / total, everything[node] / n_synsets) for node, below in self.below.items() if below > 1]
+        return max((share * math.log(share / expected) for share, expected in parts), default=0.0)
+
     def n_hyponyms(self, synset: int) -> float:
         """Return the summed membership of the synsets below one."""
         return max(self.below.get(synset, 0.0) - self.shares.get(synset, 0.0), 0.0)
@@ -112,6 +125,10 @@ class Surroundings:
     imagenet: Neighbourhoods
     source: Neighbourhoods
     emphasis: float = 1.0
+
+    def is_apart(self, synset: int) -> bool:
+        """Return whether the source is of one kind, and fewer of its senses are around a synset than of all WordNet."""
+        return self.emphasis >= EMPHASIS_OF_A_KIND and self.source.log_density(synset) < 0
 
 
 def feature_matrix(candidates: Sequence[Candidate], around: Surroundings) -> NDArray[np.float64]:

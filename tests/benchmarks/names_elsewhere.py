@@ -18,11 +18,11 @@ from typing import TYPE_CHECKING
 
 from mlimages_dataset.vocab.matching import MatchRule, match_classes
 from mlimages_dataset.vocab.normalisation import parse_name
-from mlimages_dataset.vocab.readings import Readings, packaged_readings
+from mlimages_dataset.vocab.readings import packaged_readings
 from mlimages_dataset.vocab.sense_features import ancestors
 from mlimages_dataset.vocab.vocabulary import OPEN_IMAGES
 from mlimages_dataset.vocab.wordnet import load_wordnet
-from tests.vocab.read_lists import SMALL_TITLE, Listed, list_of, read_lists
+from tests.vocab.read_lists import SMALL_TITLE, Listed, list_of, read_but_by, read_lists
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -65,12 +65,6 @@ class Share:
 
     def __str__(self) -> str:
         return f"{self.right / self.of:6.1%} ({self.right} of {self.of})" if self.of else "none"
-
-
-def read_but_by(source: str) -> Mapping[ParsedName, ReadElsewhere]:
-    """Return what the other collections read."""
-    rows = packaged_readings().by_id
-    return Readings({key: row for key, row in rows.items() if row.source != source}, {}).elsewhere
 
 
 def of_several_senses(one: Listed, read: Mapping[ParsedName, ReadElsewhere], *, used: bool) -> Share:

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+import functools
 import random
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.sources.classes import SourceClass
-from mlimages_dataset.vocab.readings import packaged_readings
+from mlimages_dataset.vocab.normalisation import parse_name
+from mlimages_dataset.vocab.readings import Readings, packaged_readings
 from mlimages_dataset.vocab.vocabulary import OPEN_IMAGES
 from tests.vocab.matching_truth import known_sources
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Sequence
+    from collections.abc import Iterator, Mapping, Sequence
     from pathlib import Path
 
+    from mlimages_dataset.vocab.elsewhere import ReadElsewhere
     from mlimages_dataset.vocab.matching import MatchContext
+    from mlimages_dataset.vocab.normalisation import ParsedName
     from mlimages_dataset.vocab.readings import Reading
     from mlimages_dataset.vocab.wordnet import WordNet
 
@@ -54,3 +58,17 @@ def list_of(name: str, rows: Sequence[Reading], context: MatchContext) -> Listed
     """Return a list of the names of readings."""
     classes = [SourceClass(row.source_id, row.name) for row in rows]
     return Listed(name, classes, context, {row.source_id: row for row in rows})
+
+
+@functools.cache
+def read_but_by(source: str) -> Mapping[ParsedName, ReadElsewhere]:
+    """Return what the other collections read."""
+    rows = packaged_readings().by_id
+    return Readings({key: row for key, row in rows.items() if row.source != source}, {}).elsewhere
+
+
+def with_read(one: Listed) -> Listed:
+    """Return a list whose names have what other collections than that of the name read."""
+    found = {parse_name(row.name): read_but_by(row.source) for row in one.truth.values()}
+    read = {name: elsewhere[name] for name, elsewhere in found.items() if name in elsewhere}
+    return replace(one, context=replace(one.context, read=read))

@@ -10,7 +10,7 @@ import pytest
 from mlimages_dataset.sources.classes import SourceClass
 from mlimages_dataset.vocab.hierarchy import ROOTS
 from mlimages_dataset.vocab.matching import Match, MatchContext, MatchRule, match_classes
-from mlimages_dataset.vocab.near_names import head_of, near_misses
+from mlimages_dataset.vocab.near_names import head_of, near_misses, says_how
 from mlimages_dataset.vocab.readings import packaged_readings
 from mlimages_dataset.vocab.sense_features import ancestors
 from mlimages_dataset.vocab.wordnet import load_wordnet
@@ -51,6 +51,8 @@ def test_what_is_above_a_sense_in_brackets_chooses_one_below_it() -> None:
     for (_, words, sense_meant), found in zip(drawn, every, strict=True):
         if found.rule is MatchRule.NAMED_PERSON or sense_meant not in (found.wnid, *found.alternatives):
             continue  # people found by their surname are no sense of a class
+        if says_how(words):
+            continue  # a male dog is no male person
         assert found.wnid is not None
         chosen = WORDNET.index_of_wnid[found.wnid]
         own = " ".join(WORDNET.lemmas[chosen]).lower()
@@ -109,3 +111,55 @@ def test_brackets_of_collections_are_understood_as_they_were_read(wordnet: WordN
     known = [(row, one) for row, one in zip(rows, found, strict=True) if one.wnid or one.alternatives]
     right = sum(one.wnid == row.wnid if one.wnid else row.wnid not in one.alternatives for row, one in known)
     assert (len(known), right) >= (285, 251)
+
+
+PLAIN = (
+    "dog",
+    "cat",
+    "horse",
+    "bird",
+    "car",
+    "chair",
+    "bus",
+    "boat",
+    "bottle",
+    "truck",
+    "bear",
+    "lion",
+    "hat",
+    "knife",
+)
+LOOKS = (
+    "small",
+    "large",
+    "male",
+    "female",
+    "young",
+    "adult",
+    "black",
+    "white",
+    "black and white",
+    "dry",
+    "left",
+    "old",
+)
+MET = ("cage", "leash", "collar", "farm", "zoo", "photo", "street", "kitchen", "garden")
+
+
+def test_words_that_say_how_a_thing_looks_choose_no_sense() -> None:
+    plain = matches(PLAIN, WORDNET)
+    for words in LOOKS:
+        for one, other in zip(plain, matches([f"{name} ({words})" for name in PLAIN], WORDNET), strict=True):
+            assert one.wnid is not None
+            assert other.wnid is not None
+            above = ancestors(WORDNET, WORDNET.index_of_wnid[other.wnid])  # a bear (black) is a black bear
+            assert WORDNET.index_of_wnid[one.wnid] in above
+
+
+def test_what_a_thing_is_met_with_does_not_make_it_one_of_its_kind() -> None:
+    """A horse (cage) was a gymnastic horse, and a dog (leash) an andiron: artifacts, as cages and leashes are."""
+    animals = ("dog", "cat", "horse", "bird", "bear", "lion", "sheep", "cow", "duck", "rabbit")
+    for words in MET:
+        found = matches([f"{name} ({words})" for name in animals], WORDNET)
+        files = {WORDNET.lexicographer_files[WORDNET.index_of_wnid[one.wnid]] for one in found if one.wnid}
+        assert files == {"noun.animal"}, words

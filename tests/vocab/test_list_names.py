@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from mlimages_dataset.sources.classes import SourceClass
 from mlimages_dataset.vocab.hierarchy import ROOTS
 from mlimages_dataset.vocab.list_names import matches_of_list
@@ -73,3 +75,42 @@ def test_what_may_be_an_accident_is_read_if_several_names_of_the_list_have_it() 
     assert read("grizzly+bear", "killer+whale", "polar+bear") == ["grizzly bear", "killer whale", "polar bear"]
     assert read("grizzly+bear", "dog") == ["grizzly+bear", "dog"]
     assert read("flat.road", "flat.sidewalk", "flat.terrain")[1] == "sidewalk"
+
+
+THINGS = ("dog", "House_Sparrow", "traffic light", "polar-bear", "horse", "cat", "zxqv", "cow")
+COUNTED = (
+    "{at:03d}.{name}", "class_{at:02d}_{name}", "Class {at} {name}", "{at}_{name}", "{at}. {name}", "{at}) {name}",
+    "{at:02d} {name}", "{at:02d}-{name}", "n{at}_{name}", "c{at}: {name}", "{name}_{at}", "{name}-{at:02d}",
+    "{name} {at}",
+)  # fmt: skip
+
+
+@pytest.mark.parametrize("written", COUNTED)
+def test_numbers_that_count_the_names_of_a_list_are_no_part_of_them(written: str) -> None:
+    names = [written.format(at=at, name=name) for at, name in enumerate(THINGS)]
+    assert read(*names) == [name if "zxqv" in name else thing for name, thing in zip(names, THINGS, strict=True)]
+
+
+def test_numbers_of_a_few_names_of_a_list_stay() -> None:
+    names = [f"{at}_{name}" for at, name in enumerate(THINGS)]
+    others = [f"zxqv{chr(97 + at) * 3}" for at in range(len(names) + 1)]
+    assert read(*names, *others)[: len(names)] == names
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        ("2 dogs", "3 cats", "4 birds"),
+        ("2-door", "4-door", "5-door"),
+        ("2-seater", "3-wheeler", "4-poster"),
+        ("1_dog", "1_cat", "1_bird"),
+        ("boeing_747", "falcon_900", "hawk_1", "tornado_2"),
+        ("3d_printer", "4k_monitor", "5g_phone"),
+        ("90s car", "80s car", "70s car"),
+        ("1.5 l bottle", "2.0 l bottle", "3.0 l bottle"),
+        ("x-ray 1", "x-ray 2", "x-ray 3"),
+        ("00_no dog", "01_no cat", "02_no bird"),
+    ],
+)
+def test_numbers_that_say_how_many_or_which_model_stay(names: tuple[str, ...]) -> None:
+    assert read(*names) == list(names)

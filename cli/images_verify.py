@@ -9,7 +9,7 @@ import click
 
 from mlimages_dataset.core.errors import UsageError
 
-from .options import FOLDER, chosen_engine, image_progress, json_option, tell_start, workers_option
+from .options import FOLDER, chosen_engine, image_progress, json_option, tell_start, verdict, workers_option
 
 if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
@@ -73,8 +73,5 @@ def images_verify(
     else:
         for problem in problems:
             click.echo(problem)
-        click.echo(
-            f"{folder}: {n_images:,} pictures, "
-            + (f"{len(problems):,} problem{'s' * (len(problems) > 1)}" if problems else "all fine")
-        )
+        click.echo(f"{folder}: {n_images:,} pictures, {verdict(problems)}")
     ctx.exit(1 if problems else 0)

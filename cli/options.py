@@ -16,7 +16,7 @@ from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.sources.box_orders import BOX_ORDERS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterator
+    from collections.abc import Callable, Iterator, Sequence
 
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.engine import Mapper
@@ -236,6 +236,11 @@ def show(outcome: StageOutcome[_Counts], out: Location, *, as_json: bool) -> Non
         click.echo(f"{len(record.outputs)} files written to {out} in {record.seconds:.1f} s")
     else:
         click.echo(f"{out} is up to date: nothing to do")
+
+
+def verdict(problems: Sequence[object]) -> str:
+    """Return how many problems a check found, in words."""
+    return f"{len(problems):,} problem{'s' * (len(problems) > 1)}" if problems else "all fine"
 
 
 def tell_start(*given: Location | str | None, into: Location | None = None, quiet: bool) -> None:

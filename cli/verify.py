@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .options import FOLDER, json_option, tell_start
+from .options import FOLDER, json_option, tell_start, verdict
 
 if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
@@ -36,8 +36,5 @@ def verify(ctx: click.Context, *, folder: Location, as_json: bool) -> None:
     else:
         for problem in problems:
             click.echo(problem)
-        click.echo(
-            f"{folder}: {n_files} files, "
-            + (f"{len(problems):,} problem{'s' * (len(problems) > 1)}" if problems else "all fine")
-        )
+        click.echo(f"{folder}: {n_files} files, {verdict(problems)}")
     ctx.exit(1 if problems else 0)

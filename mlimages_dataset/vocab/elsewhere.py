@@ -15,6 +15,8 @@ if TYPE_CHECKING:
     from mlimages_dataset.vocab.normalisation import ParsedName
     from mlimages_dataset.vocab.wordnet import WordNet
 
+EVERYDAY = "everyday lists"
+"""The source of names as people use them for photographs of their own, where WordNet alone misleads."""
 _READ_SCORE, _READ_AGAIN, _MOST_READ = 3.0, 1.5, 3
 """What the sense of a name in one other collection is ahead by, and for each further one, up to three (decision 2)."""
 
@@ -38,10 +40,13 @@ class ReadElsewhere:
         """Where it means that, in words."""
         return f"so it was read in {', '.join(self.where)}"
 
-    @property
-    def score(self) -> float:
-        """What its sense is ahead by."""
-        return _READ_SCORE + _READ_AGAIN * (min(len(self.where), _MOST_READ) - 1)
+    def score_in(self, emphasis: float) -> float:
+        """Return what its sense is ahead by in a list whose density counts `emphasis` times.
+
+        What was read for lists like users' own counts as much there as the list: a human beside animals is a person.
+        """
+        score = _READ_SCORE + _READ_AGAIN * (min(len(self.where), _MOST_READ) - 1)
+        return score * (emphasis if EVERYDAY in self.where else 1)
 
 
 def read_elsewhere(

@@ -351,7 +351,7 @@ def _match(named: NamedSenses, around: Surroundings, read: ReadElsewhere | None 
     there = set() if read is None else ancestors(around.wordnet, around.wordnet.index_of_wnid[read.wnid])
     named = _as_spelled(named if read is None else with_read(named, read, there, around.wordnet), around)
     features = feature_matrix(named.allowed, around)
-    scores = _scores(named, features, read, there)
+    scores = _scores(named, features, read, there, around.emphasis)
     order = np.argsort(-scores, kind="stable")
     best = named.allowed[order[0]]
     ranked = [named.allowed[i].synset for i in order]
@@ -371,7 +371,7 @@ def _match(named: NamedSenses, around: Surroundings, read: ReadElsewhere | None 
         evidence += f"; {read.evidence}"
     if rule is MatchRule.ABSTRACT_SENSE:
         evidence += "; it reaches no root"
-    apart = around.is_apart(best.synset)
+    apart = not n_read and around.is_apart(best.synset)
     evidence += "; nearly all other names of the list are of another kind" if apart else ""
     grounds = grounds_of(len(order), lead, features[order[0]], n_read) if len(named.candidates) > 1 else ()
     sure = probability_of(grounds, n_read, concrete=best.synset in around.concrete, apart=apart)
@@ -379,7 +379,11 @@ def _match(named: NamedSenses, around: Surroundings, read: ReadElsewhere | None 
 
 
 def _scores(
-    named: NamedSenses, features: NDArray[np.float64], read: ReadElsewhere | None, there: Collection[int]
+    named: NamedSenses,
+    features: NDArray[np.float64],
+    read: ReadElsewhere | None,
+    there: Collection[int],
+    emphasis: float,
 ) -> NDArray[np.float64]:
     """Return the score of each allowed sense, shape (S,), by its features, shape (S, F), and what favours it."""
     favoured = np.array([one.synset in named.favoured for one in named.allowed])
@@ -387,7 +391,7 @@ def _scores(
     if read is None:
         return scores + features @ _weights()
     agree = np.array([one.synset in there for one in named.allowed])
-    return scores + features @ (_weights() * np.where(_OF_THE_LIST, 1, _READ_SHARE)) + read.score * agree
+    return scores + features @ (_weights() * np.where(_OF_THE_LIST, 1, _READ_SHARE)) + read.score_in(emphasis) * agree
 
 
 def _unmatched(named: NamedSenses, wordnet: WordNet) -> Match:

@@ -18,7 +18,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.vocab.certainty import BY_HAND, READ_ALIKE, READ_ALONE, READ_JOINED, READ_PARENT
-from mlimages_dataset.vocab.elsewhere import ReadElsewhere
+from mlimages_dataset.vocab.elsewhere import EVERYDAY, ReadElsewhere
 from mlimages_dataset.vocab.normalisation import ParsedName, parse_name
 from mlimages_dataset.vocab.reviewed import Reviewed, ReviewedMatch, packaged_reviewed, parse_reviewed
 from mlimages_dataset.vocab.vocabulary import OPEN_IMAGES
@@ -29,8 +29,6 @@ if TYPE_CHECKING:
     from mlimages_dataset.sources.classes import SourceClass
 
 _FILE = "senses.csv"
-EVERYDAY = "everyday lists"
-"""The source of names as people use them for photographs of their own, where WordNet alone misleads."""
 
 
 @dataclass(frozen=True, slots=True)

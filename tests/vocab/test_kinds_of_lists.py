@@ -141,10 +141,20 @@ BREEDS = (
 
 @pytest.mark.parametrize(
     ("names", "stranger"),
-    [(BREEDS, "lab"), (BREEDS, "laptop"), (KINDS[BIRD], "jogger"), (KINDS[PLANT], "Bombay"), (KINDS[PLANT], "calico")],
+    [(BREEDS, "lab"), (BREEDS, "harpoon"), (KINDS[BIRD], "jogger"), (KINDS[PLANT], "Bombay"), (KINDS[PLANT], "calico")],
 )
 def test_what_is_of_another_kind_than_the_list_is_told(names: str, stranger: str) -> None:
     *others, told = matches([*names.split(), stranger])
     assert told.probability < SURE
     assert not any("of another kind" in one.evidence for one in others)
     assert matches(["dog", "car", "apple", "chair", stranger])[-1].probability > told.probability
+
+
+@pytest.mark.parametrize(
+    ("name", "synset"), [("vehicle", "n04524313"), ("human", "n00007846"), ("laptop", "n03642806")]
+)
+def test_what_other_collections_mean_by_a_name_is_not_told_beside_animals(name: str, synset: str) -> None:
+    """Names of what passes a camera for animals: each has but one meaning there, though it is no animal."""
+    for names in ("deer boar fox badger hare marten lynx wolf", "lion zebra giraffe elephant leopard hyena"):
+        *_, found = matches([*names.split(), name])
+        assert (found.wnid, found.probability >= SURE) == (synset, True)

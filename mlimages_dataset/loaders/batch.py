@@ -12,8 +12,6 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 import torch
 
-from mlimages_dataset.loaders.lent import Sent, room
-
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -56,9 +54,10 @@ class ImageBatch:
         # Every tensor from a worker holds a file descriptor, of which a process has 1,024 by default: only the images,
         # the one large tensor, are sent as a tensor.
         values = {field.name: getattr(self, field.name) for field in dataclasses.fields(self)}
-        values["images"] = Sent(self.images)
         sent = {
-            name: value.numpy() if isinstance(value, torch.Tensor) and value.device.type == "cpu" else value
+            name: value.numpy()
+            if isinstance(value, torch.Tensor) and value is not self.images and value.device.type == "cpu"
+            else value
             for name, value in values.items()
         }
         return _received, (type(self), sent)
@@ -141,13 +140,14 @@ def one_batch(planes: Sequence[NDArray[np.uint8]]) -> tuple[Tensor, Tensor]:
     Images of several sizes are padded to the largest height and width, at the right and at the bottom, with middle
     grey, which is nearly 0 for a network.
     """
+    if len({image.shape for image in planes}) == 1:
+        images = torch.from_numpy(np.stack(planes))
+        return images, torch.tensor([images.shape[2:]] * len(planes))
     sizes = torch.tensor([image.shape[1:] for image in planes], dtype=torch.int64).reshape(-1, 2)
     height, width = sizes.amax(0).tolist() if planes else (0, 0)
-    images = room((len(planes), 3, height, width))
-    if len({image.shape for image in planes}) > 1:
-        images.fill_(_GREY)
-    for image, one in zip(images.numpy(), planes, strict=True):
-        image[:, : one.shape[1], : one.shape[2]] = one
+    images = torch.full((len(planes), 3, height, width), _GREY, dtype=torch.uint8)
+    for image, one in zip(images, planes, strict=True):
+        image[:, : one.shape[1], : one.shape[2]] = torch.from_numpy(one)
     return images, sizes
 
 
@@ -155,7 +155,7 @@ def collate(samples: Sequence[Sample]) -> Batch:
     """Return the batch of some samples, whose images have one size, for `DataLoader(collate_fn=...)`."""
     sizes = [len(sample.class_index) for sample in samples]
     return Batch(
-        images=one_batch([sample.image for sample in samples])[0],
+        images=torch.from_numpy(np.stack([sample.image for sample in samples])),
         sample_index=torch.repeat_interleave(torch.arange(len(samples)), torch.tensor(sizes)),
         class_index=torch.from_numpy(np.concatenate([sample.class_index for sample in samples]).astype(np.int64)),
         confidence=torch.from_numpy(np.concatenate([sample.confidence for sample in samples])),

@@ -19,7 +19,6 @@ from mlimages_dataset.images.files import one_image
 from mlimages_dataset.images.registry import open_store
 from mlimages_dataset.images.store import pictures_of
 from mlimages_dataset.loaders.batch import one_batch
-from mlimages_dataset.loaders.lent import Sent
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -58,9 +57,6 @@ class PictureBatch:
     images: Tensor
     sizes: Tensor
     bad: tuple[tuple[int, str], ...]
-
-    def __reduce__(self) -> tuple[type[PictureBatch], tuple[object, ...]]:
-        return PictureBatch, (self.numbers, Sent(self.images), self.sizes, self.bad)
 
     def pin_memory(self) -> PictureBatch:
         """Return the batch in pinned memory, from which a GPU can copy directly."""

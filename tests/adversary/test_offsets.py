@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 import re
 from typing import TYPE_CHECKING, Any
 
@@ -11,6 +13,7 @@ import pytest
 
 from mlimages_dataset.core.errors import MLImagesError
 from mlimages_dataset.images.registry import open_store
+from mlimages_dataset.tables.parts import MANIFEST_NAME
 from tests.cli.conftest import command, main_command, script  # noqa: F401 - fixtures
 from tests.images.folders import picture
 
@@ -49,6 +52,10 @@ def test_a_place_that_is_not_there_is_told(wrong: str, command: Command, tmp_pat
     assert rows[1]["image_id"] == "dog/1"
     rows[1][column] = value
     pq.write_table(pa.Table.from_pylist(rows, table.schema), part)
+    manifest = json.loads((shards / MANIFEST_NAME).read_text())
+    changed = {"bytes": part.stat().st_size, "sha256": hashlib.sha256(part.read_bytes()).hexdigest()}
+    manifest["files"][part.name] |= changed
+    (shards / MANIFEST_NAME).write_text(json.dumps(manifest))
 
     store = open_store(shards)
     assert store.read(0)

@@ -2,15 +2,24 @@
 
 from __future__ import annotations
 
+import contextlib
+import copy
 import pickle
 from multiprocessing.reduction import ForkingPickler
+from typing import TYPE_CHECKING
 
 import numpy as np
+import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.data import DataLoader
 
 from mlimages_dataset.loaders import BadImage, Batch, Sample, collate
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+    from contextlib import AbstractContextManager
 
 C = 6
 
@@ -67,3 +76,14 @@ def test_a_batch_moves_and_travels_whole() -> None:
     assert back.replaced == batch.replaced
     to_a_process = bytes(ForkingPickler.dumps(batch))
     assert to_a_process.count(b"rebuild_tensor") == 1, "one file descriptor a batch"
+
+
+@pytest.mark.parametrize("mode", [contextlib.nullcontext, torch.no_grad, torch.inference_mode])
+def test_batches_of_workers_are_those_of_one_process(mode: Callable[[], AbstractContextManager[object]]) -> None:
+    """Many small batches, some of which are kept while others follow."""
+    samples = [sample({k % C: 1.0}, position=k) for k in range(200)]
+    with mode():
+        batches = list(DataLoader(samples, batch_size=3, num_workers=2, collate_fn=collate, prefetch_factor=8))  # type: ignore[arg-type]  # a list is a data set
+        for one in (batches[5], copy.copy(batches[5]), copy.deepcopy(batches[5])):
+            assert one.images[:, 2, 1, 1].tolist() == one.positions.tolist() == [15, 16, 17]
+        assert [k for batch in batches for k in batch.images[:, 0, 0, 0].tolist()] == list(range(200))

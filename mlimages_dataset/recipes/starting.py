@@ -64,6 +64,12 @@ def said_by(path: Location) -> Said:
         return _said_by_json(path)
     if is_annotation_file(path):
         return Said(path, lists_classes=True, form=format_of_files(path))
+    if path.suffix.lower() in {".yaml", ".yml"}:
+        raise UsageError(
+            "is YOLO's list of classes, which belongs to a folder of labels",
+            where=path,
+            remedy=f"name that folder, such as {path.parent}",
+        )
     columns, form = _columns_of(path)
     if form == "huggingface":
         return Said(path, lists_classes=True, form=form)

@@ -10,7 +10,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from mlimages_dataset.vocab.elsewhere import read_elsewhere
 from mlimages_dataset.vocab.normalisation import ParsedName, parse_name, spellings
+from mlimages_dataset.vocab.readings import packaged_readings
 from mlimages_dataset.vocab.vocabulary import REVIEWED_RULES, SAID_BY_LIST, Rule
 
 if TYPE_CHECKING:
@@ -105,9 +107,15 @@ def _disagree(row: MappingRow, network: WordNet) -> bool:
 
 
 def _senses(name: str, network: WordNet) -> set[int]:
-    """Return every sense of a name, however it is spelled or inflected; empty if it is no noun of WordNet."""
-    forms = spellings(parse_name(name).base)
-    return {sense for form in forms for lemma in network.base_forms(form) for sense in network.senses[lemma]}
+    """Return every sense of a name, however it is spelled or inflected; empty if it is no noun of WordNet.
+
+    What other collections mean by it is one too: WordNet has humans for hominids only, and lists mean persons.
+    """
+    parsed = parse_name(name)
+    lemmas = [lemma for form in spellings(parsed.base) for lemma in network.base_forms(form)]
+    found = {sense for lemma in lemmas for sense in network.senses[lemma]}
+    read = read_elsewhere(parsed, packaged_readings().elsewhere, lemmas)
+    return found | {network.index_of_wnid[read.wnid]} if found and read is not None else found
 
 
 def _with_ancestors(synset: int, network: WordNet) -> set[int]:

@@ -115,7 +115,7 @@ class Loss:
             columns = dict.fromkeys("wnid" if wnid else "name" for _, wnid in self.near)
             return f"did you mean {meant}? Write it into the column {' or '.join(columns)}"
         told = "write its wnid into a column wnid, or what it is a kind of into a column parent"
-        told = f"leave it out, or {told}" if says_nothing(parse_name(self.name).base) else told
+        told = f"leave it as it is, or {told}" if says_nothing(parse_name(self.name).base) else told
         return f"{told}, or keep it under {noun!r} (attach)" if noun else told
 
     @property

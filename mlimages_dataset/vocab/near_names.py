@@ -51,6 +51,8 @@ _LOOKS = re.compile(
     r"|other|unknown|positive|regular)\b\W*)+"
 )
 """Words that say how a thing looks, how old or of which sex it is, or from where it is seen, but not what it is."""
+_OF_AN_ANIMAL = re.compile(r"(?<=\w)(?: (?:male|female|adult|subadult|juvenile|immature))+$")
+"""Words behind the name of an animal that say which of them are seen: a red fox juvenile is a red fox."""
 _EITHER = re.compile(r"\bor\b|/")
 _MEASURE = re.compile(
     r"^(?:an? )?(?:bunch|bundle|chunk|cluster|couple|crowd|flock|group|heap|herd|pack|pair|piece|pile|row|set|slice"
@@ -223,6 +225,8 @@ def head_of(name: str, wordnet: WordNet) -> str:
     if parsed.qualifier and wordnet.base_forms(parsed.base):
         return parsed.qualifier if wordnet.base_forms(parsed.qualifier) else ""
     about = _APART.split(_MEASURE.sub("", parsed.base))[0]
+    animal = _OF_AN_ANIMAL.sub("", about)
+    about = about if says_how(animal) else animal
     if _says_not(parsed.base) or _EITHER.search(about) or _NO_THING.search(parsed.base):
         return ""
     words = about.split(" ")

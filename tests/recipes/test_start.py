@@ -254,11 +254,13 @@ def test_what_cannot_be_used_is_refused_before_anything_is_written(photos: Path,
     (tmp_path / "texts").mkdir()
     (tmp_path / "texts" / "a.txt").write_text("a", "utf-8")
     (tmp_path / "list.csv").write_text(json.dumps({}), "utf-8")
+    (tmp_path / "data.yaml").write_text("names: [dog]", "utf-8")
     for given, classes, sentence in (
         (tmp_path / "texts", None, "holds no picture"),
         (tmp_path / "nowhere", None, "there is no such file or folder"),
         (photos, tmp_path / "list.csv", "has neither the columns id and name"),
         (photos, tmp_path / "missing.csv", "there is no such file"),
+        (photos, tmp_path / "data.yaml", "is YOLO's list of classes, which belongs to a folder of labels"),
     ):
         with pytest.raises(ml.MLImagesError, match=sentence):
             ml.start(given, classes=classes, out=tmp_path / "build")

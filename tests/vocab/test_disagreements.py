@@ -41,6 +41,8 @@ def told(named: dict[str, str], network: WordNet, columns: tuple[str, str] = ("n
 def test_names_that_agree_are_not_told(wordnet: WordNet, columns: tuple[str, str]) -> None:
     assert told(OF_3_0, wordnet, columns) == []
     assert told({"Dogs": OF_3_0["dog"], "my brand": OF_3_0["car"]}, wordnet, columns) == []
+    persons_and_motorcycles = {"humans": "n00007846", "motorbike": "n03790512"}
+    assert told(persons_and_motorcycles, wordnet, columns) == [], "as other collections mean these names"
 
 
 @pytest.mark.parametrize("columns", [("name", "wnid"), ("name", "id")])

@@ -111,7 +111,7 @@ def test_names_that_were_read_as_things_say_something() -> None:
 
 
 def test_a_name_that_says_nothing_may_be_left_out() -> None:
-    assert Loss("mine", "0", "Negative", "", "names no thing").remedy.startswith("leave it out, or write its wnid")
+    assert Loss("mine", "0", "Negative", "", "names no thing").remedy.startswith("leave it as it is, or write its wnid")
     assert not Loss("mine", "0", "zxqv", "", "not in WordNet").remedy.startswith("leave it out")
 
 

@@ -149,6 +149,18 @@ def test_the_head_is_the_longest_end_that_is_a_noun(wordnet: WordNet) -> None:
     }
 
 
+def test_the_age_and_sex_of_an_animal_behind_its_name_are_no_head(wordnet: WordNet) -> None:
+    heads = {
+        "red fox_juvenile": "red fox",
+        "roe deer male": "roe deer",
+        "wild boar adult female": "wild boar",
+        "golden eagle immature": "golden eagle",
+        "young adult": "adult",
+        "adult male": "male",
+    }
+    assert {name: head_of(name, wordnet) for name in heads} == heads
+
+
 def test_near_misses_name_the_noun_and_its_synset(wordnet: WordNet) -> None:
     assert near_misses("golden retreiver", wordnet)[0] == ("golden retriever", GOLDEN)
     assert near_misses("", wordnet) == ()

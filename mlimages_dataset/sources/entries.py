@@ -6,7 +6,6 @@ guessed: a confidence under a key that others use would make its label sure, if 
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.decimals import nearest_float
@@ -45,7 +44,7 @@ def confidence_of(entry: Mapping[str, object]) -> float | str:
     "its 'prob' may be a confidence: call it score, or something else"
     """
     found = 1.0
-    stated = [key for key in _keys_of_confidence(tuple(entry)) if entry[key] is not None]
+    stated = [key for key in filter(is_like_confidence, entry) if entry[key] is not None]
     for number, key in enumerate(stated):
         if key.strip().lower() not in _OWN_KEYS:
             return f"its {key!r} may be a confidence: call it score, or something else"
@@ -61,11 +60,6 @@ def confidence_of(entry: Mapping[str, object]) -> float | str:
 def as_columns(row: Mapping[str, object]) -> dict[str, object]:
     """Return an entry whose keys are columns of a table: a null there is a confidence that is missing."""
     return {key: "" if value is None else value for key, value in row.items()}
-
-
-@functools.lru_cache(maxsize=1 << 10)
-def _keys_of_confidence(keys: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(key for key in keys if is_like_confidence(key))
 
 
 def _number(value: object) -> float:

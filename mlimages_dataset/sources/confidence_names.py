@@ -11,10 +11,15 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _CONFIDENCE = "confidence"
-_LIKE_CONFIDENCE = {"score", "scores", "conf", "prob", "probability", "probabilities", "confidences", "certainty"}
-_BESIDE_CONFIDENCE = {"label", "class", "category", "box", "object", "detection", "prediction", "pred", "model"}
-"""Words of which a score may be, as in `pred_score`."""
-_WORDS = re.compile(r"[a-z]+")
+_LIKE_CONFIDENCE = {"conf", "prob", "probs", "probability", "probabilities", "confidences", "certainty"}
+_SCORES = {"score", "scores"}
+_OF_MODEL = {"class", "box", "bbox", "object", "detection", "prediction", "predicted", "pred", "model"}
+"""Words of which a score is a confidence, as in `pred_score`."""
+_OF_LABEL = {"label", "category"}
+"""Words of which a score may be anything, such as votes, and a probability is a confidence."""
+_WORDS = re.compile(r"[^\W\d_]+")
+_START = "conf"
+"""How a word spelled alike begins: `coincidence` is none."""
 _NEAR = 0.85
 _LONGEST = 64
 """Characters of a name; a longer one is none of these, and is not held in memory."""
@@ -28,7 +33,9 @@ def like_confidence(columns: Iterable[str]) -> str:
 def is_like_confidence(name: str) -> bool:
     """Return whether a column may hold confidences: by its name, another usual one, or one spelled alike.
 
-    >>> list(filter(is_like_confidence, ("Score", "confidance", "pred_score", "conf.", "conference", "scorer")))
+    The last word says what it is: a `confidence_label` or `score_class` is none.
+
+    >>> list(filter(is_like_confidence, ("Score", "confidance", "pred_score", "conf.", "conference", "label_score")))
     ['Score', 'confidance', 'pred_score', 'conf.']
     """
     return len(name) <= _LONGEST and _may_be_confidence(name)
@@ -38,9 +45,11 @@ def is_like_confidence(name: str) -> bool:
 def _may_be_confidence(name: str) -> bool:
     """Return `is_like_confidence` of a short name: rows have the same names again and again."""
     words = _WORDS.findall(name.lower())
-    sure = [word for word in words if word in _LIKE_CONFIDENCE or _is_near(word)]
-    return bool(sure) and len(sure) + sum(word in _BESIDE_CONFIDENCE for word in words) == len(words)
+    sure = {word for word in words if word in _LIKE_CONFIDENCE or _is_near(word)}
+    usual = sure | _SCORES
+    others = _OF_MODEL | _OF_LABEL if sure else _OF_MODEL
+    return bool(words) and words[-1] in usual and all(word in usual or word in others for word in words)
 
 
 def _is_near(word: str) -> bool:
-    return difflib.SequenceMatcher(None, word, _CONFIDENCE).ratio() > _NEAR
+    return word.startswith(_START) and difflib.SequenceMatcher(None, word, _CONFIDENCE).ratio() > _NEAR

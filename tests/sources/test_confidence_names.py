@@ -7,14 +7,16 @@ import itertools
 import json
 from typing import TYPE_CHECKING, Any
 
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
 from mlimages_dataset.sources.confidence_names import is_like_confidence
 from mlimages_dataset.sources.contract import read_statements
 from mlimages_dataset.sources.entries import confidence_of
 
 if TYPE_CHECKING:
     from pathlib import Path
-
-    import pytest
 
 _LOOKED_AT: list[str] = []
 
@@ -40,6 +42,72 @@ def test_each_name_is_compared_once_however_rows_combine_them(tmp_path: Path, mo
         assert (found.num_rows, log.count) == (len(chosen), 0)
     assert [confidence_of(dict.fromkeys(keys, 1)) for keys in chosen] == [1.0] * len(chosen)
     assert len(_LOOKED_AT) <= len(names) + len({"image_id", "label", "dog"}) + 1
+
+
+CONFIDENCES = (
+    *(
+        "score",
+        "Scores",
+        "conf",
+        "conf.",
+        "prob",
+        "probs",
+        "Probability",
+        "probabilities",
+        "certainty",
+        " confidences ",
+    ),
+    *("confidance", "confidense", "confidece", "confidnce", "Confidence (%)", "confidence_score", "score_1"),
+    *("pred_score", "prediction_score", "detection_score", "class_score", "bbox score", "model.score", "object-score"),
+    *(
+        "label_confidence",
+        "category_prob",
+        "label_confidence_score",
+        "class_probability",
+        "pred_conf",
+        "box_confidence",
+    ),
+)
+OTHERS = (
+    *("coincidence", "incidence", "conference", "confluence", "confident", "confidant", "confidential", "configured"),
+    *("label_score", "category_scores", "confidence_label", "confidence_class", "score_category", "prob_model"),
+    *(
+        "quality_score",
+        "aesthetic_score",
+        "credit_score",
+        "f_score",
+        "z_score",
+        "score_type",
+        "scorer",
+        "scored",
+        "box",
+    ),
+    *("problem", "probe", "prop", "uncertainty", "model", "label", "class", "prediction", "votes", "évaluation_score"),
+    *("", "_", "12", "confidence_interval", "confidence_low", "probability_of_rain", "\u8d28\u91cf_score"),
+)
+
+
+@pytest.mark.parametrize("name", CONFIDENCES)
+def test_names_that_others_give_confidences(name: str) -> None:
+    assert is_like_confidence(name)
+
+
+@pytest.mark.parametrize("name", OTHERS)
+def test_names_of_another_meaning(name: str) -> None:
+    assert not is_like_confidence(name)
+
+
+@pytest.mark.parametrize("name", ["coincidence", "label_score", "confidence_label"])
+@pytest.mark.parametrize("form", ["csv", "parquet", "jsonl"])
+def test_a_table_with_a_column_of_another_meaning_is_read(form: str, name: str, tmp_path: Path) -> None:
+    path = tmp_path / f"a.{form}"
+    if form == "parquet":
+        pq.write_table(pa.table({"image_id": ["a"], "label": ["dog"], name: ["high"]}), path)
+    else:
+        row = {"image_id": "a", "label": "dog", name: "high"}
+        path.write_text(f"image_id,label,{name}\na,dog,high\n" if form == "csv" else json.dumps(row) + "\n", "utf-8")
+    found, log = read_statements(form, [path])
+    assert (found["confidence"].to_pylist(), log.count) == ([1], 0)
 
 
 def test_a_long_name_is_no_confidence() -> None:

@@ -5,12 +5,16 @@ from __future__ import annotations
 import difflib
 import functools
 import re
+from decimal import Decimal
 from typing import TYPE_CHECKING
+
+from mlimages_dataset.core.decimals import nearest_float
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
 _CONFIDENCE = "confidence"
+_OWN_NAMES = {_CONFIDENCE, "confidences"}
 _LIKE_CONFIDENCE = {"conf", "prob", "probs", "probability", "probabilities", "confidences", "certainty"}
 _SCORES = {"score", "scores"}
 _OF_MODEL = {"class", "box", "bbox", "object", "detection", "prediction", "predicted", "pred", "model"}
@@ -28,6 +32,26 @@ _LONGEST = 64
 def like_confidence(columns: Iterable[str]) -> str:
     """Return the first column that others call confidences; empty if there is none."""
     return next(filter(is_like_confidence, columns), "")
+
+
+def states_confidence(name: str, value: object) -> bool:
+    """Return whether a value is a confidence: by its own name, or by another usual one if it is in 0..1.
+
+    >>> [states_confidence("score", one) for one in (0.5, "0.5", [0.5, 0.25], 15, [15, 0.5], "high", None, True, [])]
+    [True, True, True, False, False, False, False, False, False]
+    >>> states_confidence("confidence", "high"), states_confidence("width", 0.5)
+    (True, False)
+    """
+    if value is None or not is_like_confidence(name):
+        return False
+    values = [one for one in value if one is not None] if isinstance(value, list) else [value]
+    return name.strip().lower() in _OWN_NAMES or (bool(values) and all(map(_is_share, values)))
+
+
+def _is_share(value: object) -> bool:
+    if isinstance(value, str):
+        return 0 <= nearest_float(value) <= 1
+    return isinstance(value, int | float | Decimal) and not isinstance(value, bool) and 0 <= value <= 1
 
 
 def is_like_confidence(name: str) -> bool:

@@ -11,9 +11,11 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 
+from mlimages_dataset.images.table_members import table_members
 from mlimages_dataset.sources.confidence_names import is_like_confidence
 from mlimages_dataset.sources.contract import read_statements
 from mlimages_dataset.sources.entries import confidence_of
+from tests.images.foreign_folders import image_table, tar_folder, write_parquet
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -112,3 +114,50 @@ def test_a_table_with_a_column_of_another_meaning_is_read(form: str, name: str, 
 
 def test_a_long_name_is_no_confidence() -> None:
     assert not is_like_confidence("score " * 1000)
+
+
+BESIDE = [  # what stands beside a label, and how many rejects that makes
+    ({"score": 15}, 0),
+    ({"score": -2.5}, 0),
+    ({"score": [3, 0.5]}, 0),
+    ({"score": []}, 0),
+    ({"prob": None}, 0),
+    ({"prob": "high"}, 0),
+    ({"conf": True}, 0),
+    ({"label_score": 0.5}, 0),
+    ({"score": 0.25}, 1),
+    ({"prob": "0.25"}, 1),
+    ({"scores": [0.25, None, 1]}, 1),
+    ({"score": 15, "prob": 0.25}, 1),
+    ({"confidence": "high"}, 1),
+    ({"Confidences": [15]}, 1),
+]
+
+
+@pytest.mark.parametrize(("beside", "n_rejects"), BESIDE)
+def test_only_confidences_cost_a_label_of_webdataset(beside: dict[str, object], n_rejects: int, tmp_path: Path) -> None:
+    members = {"a.jpg": b"", "a.json": json.dumps({"label": "dog", **beside}).encode()}
+    shard = tar_folder(tmp_path, {"0.tar": members}) / "0.tar"
+    found, log = read_statements("webdataset", [shard])
+    assert (found["class_id"].to_pylist(), log.count) == ([] if n_rejects else ["dog"], n_rejects)
+
+
+@pytest.mark.parametrize(("beside", "n_rejects"), BESIDE)
+def test_only_confidences_cost_a_label_of_hugging_face(
+    beside: dict[str, object], n_rejects: int, tmp_path: Path
+) -> None:
+    path = tmp_path / "a.parquet"
+    columns = {key: [value] for key, value in beside.items()}
+    write_parquet(path, image_table([{"bytes": b"1", "path": "a"}], label=["dog"], **columns))
+    found, log = read_statements("huggingface", [path])
+    assert (found["class_id"].to_pylist(), log.count) == ([] if n_rejects else ["dog"], n_rejects)
+    (member,) = table_members(path, "a.parquet", most_bytes=9)
+    assert member.labels == (() if n_rejects else (("dog", 1.0),))
+
+
+def test_each_row_of_hugging_face_is_judged_by_its_own_value(tmp_path: Path) -> None:
+    table = image_table([{"bytes": b"1", "path": name} for name in "abc"], label=["dog"] * 3, score=[15, 0.5, None])
+    write_parquet(tmp_path / "a.parquet", table, row_group_size=1)
+    found, log = read_statements("huggingface", [tmp_path / "a.parquet"])
+    assert [one[-1] for one in found["image_id"].to_pylist()] == ["a", "c"]
+    assert [one.what for one in log.first] == ["its score is not heard: give such labels as a table, JSON lines or CSV"]

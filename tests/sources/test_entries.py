@@ -44,9 +44,21 @@ def voc(folder: Path, entry: Mapping[str, object]) -> Path:
 
 def cvat(folder: Path, entry: Mapping[str, object]) -> Path:
     more = " ".join(f"{key}={quoteattr(str(value))}" for key, value in entry.items())
-    box = f'<box label="dog" xtl="1" ytl="1" xbr="4" ybr="4" {more}/>'
+    return _cvat(folder, f'<box label="dog" xtl="1" ytl="1" xbr="4" ybr="4" {more}/>')
+
+
+def _cvat(folder: Path, box: str) -> Path:
     image = f'<image name="a.jpg" width="8" height="8">{box}</image>'
     return _written(folder / "a.xml", f"<annotations>{image}</annotations>")
+
+
+def coco_attributes(folder: Path, entry: Mapping[str, object]) -> Path:
+    return coco(folder, {"attributes": entry})
+
+
+def cvat_attributes(folder: Path, entry: Mapping[str, object]) -> Path:
+    more = "".join(f'<attribute name="{key}">{escape(str(value))}</attribute>' for key, value in entry.items())
+    return _cvat(folder, f'<box label="dog" xtl="1" ytl="1" xbr="4" ybr="4">{more}</box>')
 
 
 def huggingface(folder: Path, entry: Mapping[str, object]) -> Path:
@@ -111,6 +123,29 @@ def test_what_may_be_a_confidence_and_is_none_makes_no_label_sure(
     with pytest.raises(AssertionError, match=told):
         raise AssertionError(str(log.first[0]))
     found, log = read_regions(form, [path])
+    assert (found.num_rows, log.count) == (0, 1)
+
+
+@pytest.mark.parametrize("write", [coco_attributes, cvat_attributes])
+@pytest.mark.parametrize("key", ["score", "confidence", "Confidence"])
+def test_a_confidence_among_attributes_is_heard(
+    write: Callable[[Path, Mapping[str, object]], Path], key: str, tmp_path: Path
+) -> None:
+    form = write.__name__.removesuffix("_attributes")
+    for read in (read_statements, read_regions):
+        found, log = read(form, [write(tmp_path, {key: 0.25})])
+        assert (found["confidence"].to_pylist(), log.count) == ([0.25], 0)
+        found, log = read(form, [write(tmp_path, {"prob": 0.25})])
+        assert "its 'prob' may be a confidence" in log.first[0].what
+
+
+def test_an_attribute_of_cvat_without_a_text_states_no_confidence(tmp_path: Path) -> None:
+    found, log = read_regions("cvat", [cvat_attributes(tmp_path, {"confidence": "", "score": " "})])
+    assert (found["confidence"].to_pylist(), log.count) == ([1], 0)
+
+
+def test_a_flag_of_coco_among_attributes_is_told_if_it_is_none(tmp_path: Path) -> None:
+    found, log = read_regions("coco", [coco_attributes(tmp_path, {"ignore": 7})])
     assert (found.num_rows, log.count) == (0, 1)
 
 

@@ -57,11 +57,6 @@ def confidence_of(entry: Mapping[str, object]) -> float | str:
     return found
 
 
-def as_columns(row: Mapping[str, object]) -> dict[str, object]:
-    """Return an entry whose keys are columns of a table: a null there is a confidence that is missing."""
-    return {key: "" if value is None else value for key, value in row.items()}
-
-
 def _number(value: object) -> float:
     if isinstance(value, str):
         return nearest_float(value)

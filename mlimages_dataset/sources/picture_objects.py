@@ -18,7 +18,7 @@ from PIL import Image
 
 from mlimages_dataset.core.decimals import is_whole
 from mlimages_dataset.sources.boxes import Instance, as_stated, number_of, of_pixels
-from mlimages_dataset.sources.entries import as_columns, confidence_of, fault_of_flag, flag_of, name_of
+from mlimages_dataset.sources.entries import confidence_of, fault_of_flag, flag_of, name_of
 from mlimages_dataset.tables.schemas import REGION_FLAGS
 
 if TYPE_CHECKING:
@@ -79,7 +79,7 @@ class ObjectColumn:
                 where=where,
                 place=f"object {at} of {image}",
                 box=next(filter(None, faults), "") or self._box(sides, *size),
-                confidence=confidence_of(as_columns(one)),
+                confidence=confidence_of(one),
                 flags=frozenset(flag for key, flag in _FLAG_OF_KEY.items() if flag_of(one.get(key))),
                 location=image,
                 stated=as_stated(sides),

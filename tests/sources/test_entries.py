@@ -149,9 +149,20 @@ def test_a_flag_of_coco_among_attributes_is_told_if_it_is_none(tmp_path: Path) -
     assert (found.num_rows, log.count) == (0, 1)
 
 
-@pytest.mark.parametrize("form", ["coco", "labelme"])
-def test_a_null_states_no_confidence(form: str, tmp_path: Path) -> None:
-    assert read_regions(form, [WRITERS[form](tmp_path, {"score": None})])[0]["confidence"].to_pylist() == [1]
+@pytest.mark.parametrize("key", ["score", "confidence", "prob"])
+@pytest.mark.parametrize("form", ["coco", "labelme", "huggingface"])
+def test_a_null_states_no_confidence(form: str, key: str, tmp_path: Path) -> None:
+    found, log = read_regions(form, [WRITERS[form](tmp_path, {key: None})])
+    assert (found["confidence"].to_pylist(), log.count) == ([1], 0)
+
+
+def test_a_key_that_another_box_of_parquet_has_is_not_stated(tmp_path: Path) -> None:
+    path = huggingface(tmp_path, {})
+    box = {"bbox": [1.0, 1.0, 3.0, 3.0], "category": "dog"}
+    table = pq.read_table(path).set_column(1, "objects", pa.array([[{**box, "score": 0.5}, box]]))
+    pq.write_table(table, path)
+    found, log = read_regions("huggingface", [path])
+    assert (sorted(found["confidence"].to_pylist()), log.count) == ([0.5, 1], 0)
 
 
 @pytest.mark.parametrize("form", FLAGS)

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.sources.boxes import DocumentSource, Instance, as_stated, number_of, of_pixels, statements_of
 from mlimages_dataset.sources.classes import OWN_WNID, SourceClass
-from mlimages_dataset.sources.entries import confidence_of, fault_of_flag, flag_of, name_of
+from mlimages_dataset.sources.entries import confidence_of, fault_of_flags, flag_of, name_of
 from mlimages_dataset.sources.json_items import items_of
 from mlimages_dataset.sources.polygons import Polygons, rings_of
 from mlimages_dataset.sources.rejects import REJECT_CHARACTERS, Reject
@@ -141,7 +141,7 @@ def _instance(annotation: Mapping[str, Any], image: _Image, category: str, *, wh
         class_id=category,
         where=where,
         place=place,
-        box=_fault_of_flags(named) or _box(annotation.get("bbox"), image),
+        box=fault_of_flags(named, _KEYS) or _box(annotation.get("bbox"), image),
         confidence=confidence_of(named),
         flags=_flags(named),
         mask=mask,
@@ -169,11 +169,6 @@ def _with_attributes(annotation: Mapping[str, Any]) -> Mapping[str, Any]:
 def _flags(named: Mapping[str, Any]) -> frozenset[str]:
     """Return what an annotation states by COCO's `iscrowd`, others' `ignore` and `isfake`, or a flag's own name."""
     return frozenset(flag for key, flag in _FLAG_OF_KEY.items() if key in named and flag_of(named[key]))
-
-
-def _fault_of_flags(named: Mapping[str, Any]) -> str:
-    """Return why one of COCO's own flags cannot be read; empty if all can."""
-    return next(filter(None, (fault_of_flag(key, named[key]) for key in _KEYS if key in named)), "")
 
 
 def _key(value: object) -> _Key | None:

@@ -188,6 +188,35 @@ def test_a_flag_that_is_none_is_told_and_the_label_stays(form: str, value: objec
     assert read_statements(form, [path])[0]["confidence"].to_pylist() == [1]
 
 
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [("truncated", 0.34), ("occluded", 2), ("occluded", "heavily"), ("depiction", 7), ("group_of", 3), ("inside", 5)],
+)
+@pytest.mark.parametrize("form", WRITERS)
+def test_a_flag_that_judges_no_box_costs_none(form: str, flag: str, value: object, tmp_path: Path) -> None:
+    """KITTI's `truncated` is a share, and its `occluded` a level."""
+    if form == "boxes" and not isinstance(value, int):
+        pytest.skip("its columns are of numbers or truth values")
+    found, log = read_regions(form, [WRITERS[form](tmp_path, {flag: value})])
+    assert (found[flag].to_pylist(), log.count) == ([False], 0)
+
+
+@pytest.mark.parametrize("form", [form for form in FLAGS if form != "boxes"])
+@pytest.mark.parametrize("value", ["Unknown", "n", "N", "NaN"])
+def test_a_flag_that_nobody_knows_does_not_hold(form: str, value: str, tmp_path: Path) -> None:
+    key, flag = FLAGS[form]
+    found, log = read_regions(form, [WRITERS[form](tmp_path, {key: value})])
+    assert (found[flag].to_pylist(), log.count) == ([False], 0)
+
+
+@pytest.mark.parametrize("key", ["is_crowd", "iscrowd", "crowd", "difficult"])
+def test_a_flag_that_judges_a_box_is_told_under_each_name(key: str, tmp_path: Path) -> None:
+    found, log = read_regions("huggingface", [huggingface(tmp_path, {key: 0.5})])
+    assert (found.num_rows, log.count) == (0, 1)
+    found, log = read_regions("huggingface", [huggingface(tmp_path, {key: float("nan")})])
+    assert (found.num_rows, log.count) == (1, 0)
+
+
 @pytest.mark.parametrize("value", [["dog"], {"en": "dog"}, True, 1.5])
 def test_what_is_no_name_names_nothing(value: object, tmp_path: Path) -> None:
     path = coco(tmp_path, {})

@@ -35,7 +35,10 @@ def labelme(folder: Path, entry: Mapping[str, object]) -> Path:
 
 
 def voc(folder: Path, entry: Mapping[str, object]) -> Path:
-    more = "".join(f"<{key}>{escape(str(value))}</{key}>" for key, value in entry.items())
+    return _voc(folder, "".join(f"<{key}>{escape(str(value))}</{key}>" for key, value in entry.items()))
+
+
+def _voc(folder: Path, more: str) -> Path:
     sides = "<xmin>1</xmin><ymin>1</ymin><xmax>4</xmax><ymax>4</ymax>"
     object_ = f"<object><name>dog</name>{more}<bndbox>{sides}</bndbox></object>"
     size = "<size><width>8</width><height>8</height></size>"
@@ -54,6 +57,11 @@ def _cvat(folder: Path, box: str) -> Path:
 
 def coco_attributes(folder: Path, entry: Mapping[str, object]) -> Path:
     return coco(folder, {"attributes": entry})
+
+
+def voc_attributes(folder: Path, entry: Mapping[str, object]) -> Path:
+    pairs = (f"<name>{key}</name><value>{escape(str(value))}</value>" for key, value in entry.items())
+    return _voc(folder, f"<attributes>{''.join(f'<attribute>{pair}</attribute>' for pair in pairs)}</attributes>")
 
 
 def cvat_attributes(folder: Path, entry: Mapping[str, object]) -> Path:
@@ -126,7 +134,7 @@ def test_what_may_be_a_confidence_and_is_none_makes_no_label_sure(
     assert (found.num_rows, log.count) == (0, 1)
 
 
-@pytest.mark.parametrize("write", [coco_attributes, cvat_attributes])
+@pytest.mark.parametrize("write", [coco_attributes, cvat_attributes, voc_attributes])
 @pytest.mark.parametrize("key", ["score", "confidence", "Confidence"])
 def test_a_confidence_among_attributes_is_heard(
     write: Callable[[Path, Mapping[str, object]], Path], key: str, tmp_path: Path
@@ -139,8 +147,12 @@ def test_a_confidence_among_attributes_is_heard(
         assert "its 'prob' may be a confidence" in log.first[0].what
 
 
-def test_an_attribute_of_cvat_without_a_text_states_no_confidence(tmp_path: Path) -> None:
-    found, log = read_regions("cvat", [cvat_attributes(tmp_path, {"confidence": "", "score": " "})])
+@pytest.mark.parametrize("write", [cvat_attributes, voc_attributes])
+def test_an_attribute_without_a_text_states_no_confidence(
+    write: Callable[[Path, Mapping[str, object]], Path], tmp_path: Path
+) -> None:
+    form = write.__name__.removesuffix("_attributes")
+    found, log = read_regions(form, [write(tmp_path, {"confidence": "", "score": " "})])
     assert (found["confidence"].to_pylist(), log.count) == ([1], 0)
 
 

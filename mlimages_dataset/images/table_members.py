@@ -40,7 +40,7 @@ def table_members(path: Location, shard: str, *, most_bytes: int) -> Iterator[Me
     if columns is None:
         raise DataError("has no column of pictures", where=path, remedy="give a column `image` of bytes")
     captions = [name for name in CAPTION_COLUMNS if name in schema.names and _holds_texts(schema.field(name).type)]
-    wanted = [columns.content, *columns.names, *([columns.labels] if columns.labels else []), *captions]
+    wanted = [columns.content, *columns.names, *columns.of_classes, *captions]
     first = 0
     with parquet_errors(path), open_parquet(path, buffered=True) as parquet:
         for batch in parquet.iter_batches(_BATCH_ROWS, columns=list(dict.fromkeys(wanted))):

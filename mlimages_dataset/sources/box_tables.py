@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import as_text, reason, system_errors
 from mlimages_dataset.sources.boxes import BoxSource, Instance, number_of
-from mlimages_dataset.sources.entries import as_columns, confidence_of, fault_of_flag, flag_of
+from mlimages_dataset.sources.entries import JUDGING_FLAGS, confidence_of, fault_of_flags, flag_of
 from mlimages_dataset.sources.pieces import Piece, group_ends, read_to_its_end
 from mlimages_dataset.sources.rows import NAME_CONFIDENCE, refuse_other_confidence
 from mlimages_dataset.sources.source import BOX
@@ -31,6 +31,7 @@ if TYPE_CHECKING:
 NAMES = ("image_id", "label")
 WANTED = (*NAMES, *BOX)
 MORE = ("confidence", "mask", *REGION_FLAGS)
+_JUDGING = tuple(flag for flag in JUDGING_FLAGS if flag in REGION_FLAGS)
 _BATCH_ROWS = 1 << 14
 
 
@@ -117,14 +118,14 @@ def _check_type(name: str, kind: pa.DataType, path: Location) -> None:
 
 def _instance(row: Mapping[str, object], place: str, where: str) -> Instance:
     xmin, ymin, xmax, ymax = (number_of(row[side]) for side in BOX)
-    faults = (fault_of_flag(flag, row.get(flag)) for flag in REGION_FLAGS)
+    stated = row.get("confidence", 1)
     return Instance(
         image=str(row["image_id"] or ""),
         class_id=str(row["label"] or ""),
         where=where,
         place=place,
-        box=next(filter(None, faults), (xmin, ymin, xmax, ymax)),
-        confidence=confidence_of(as_columns({"confidence": row.get("confidence", 1)})),
+        box=fault_of_flags(row, _JUDGING) or (xmin, ymin, xmax, ymax),
+        confidence=confidence_of({"confidence": "" if stated is None else stated}),  # as a cell of a label table
         flags=frozenset(flag for flag in REGION_FLAGS if flag_of(row.get(flag))),
         mask=str(row.get("mask") or ""),
     )

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.sources.boxes import DocumentSource, Instance, as_stated, number_of, of_pixels, statements_of
 from mlimages_dataset.sources.classes import OWN_WNID, SourceClass
-from mlimages_dataset.sources.entries import confidence_of, fault_of_flag, flag_of, name_of
+from mlimages_dataset.sources.entries import confidence_of, fault_of_flags, flag_of, name_of
 from mlimages_dataset.sources.json_items import items_of
 from mlimages_dataset.sources.polygons import Polygons, rings_of
 from mlimages_dataset.sources.rejects import REJECT_CHARACTERS, Reject
@@ -135,14 +135,15 @@ def _instance(annotation: Mapping[str, Any], image: _Image, category: str, *, wh
     segmentation = annotation.get("segmentation")
     mask = mask_text(segmentation) if isinstance(segmentation, dict) else ""
     rings = rings_of(segmentation)
+    named = _with_attributes(annotation)
     return Instance(
         image=image.name,
         class_id=category,
         where=where,
         place=place,
-        box=_fault_of_flags(annotation) or _box(annotation.get("bbox"), image),
-        confidence=confidence_of(annotation),
-        flags=_flags(annotation),
+        box=fault_of_flags(named, _KEYS) or _box(annotation.get("bbox"), image),
+        confidence=confidence_of(named),
+        flags=_flags(named),
         mask=mask,
         location=image.address,
         stated=as_stated(annotation.get("bbox")),
@@ -159,16 +160,15 @@ def _box(bbox: object, image: _Image) -> Sides | str:
     return of_pixels((x, y, x + across, y + down), image.width, image.height)
 
 
-def _flags(annotation: Mapping[str, Any]) -> frozenset[str]:
-    """Return what an annotation states by COCO's `iscrowd`, others' `ignore` and `isfake`, or a flag's own name."""
+def _with_attributes(annotation: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Return what an annotation states, also under `attributes`, as CVAT exports it; its own keys count first."""
     attributes = annotation.get("attributes")
-    named = {**(attributes if isinstance(attributes, dict) else {}), **annotation}
+    return {**attributes, **annotation} if isinstance(attributes, dict) else annotation
+
+
+def _flags(named: Mapping[str, Any]) -> frozenset[str]:
+    """Return what an annotation states by COCO's `iscrowd`, others' `ignore` and `isfake`, or a flag's own name."""
     return frozenset(flag for key, flag in _FLAG_OF_KEY.items() if key in named and flag_of(named[key]))
-
-
-def _fault_of_flags(annotation: Mapping[str, Any]) -> str:
-    """Return why one of COCO's own flags cannot be read; empty if all can."""
-    return next(filter(None, (fault_of_flag(key, annotation[key]) for key in _KEYS if key in annotation)), "")
 
 
 def _key(value: object) -> _Key | None:

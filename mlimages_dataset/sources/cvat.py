@@ -4,7 +4,8 @@ https://docs.cvat.ai/docs/dataset_management/formats/format-cvat/
 
 A class's id is its label. A box, polygon, ellipse or mask is an area, whose box is the least that holds it; a line or
 points mark none, and a tag says that its class is in the image. Sides are pixels from 0. Attributes named as flags
-(`difficult` and so on) are such where they are true. A video's tracks name no image: each is a reject.
+(`difficult` and so on) are such where they are true, and one named `score` or `confidence` is the confidence. A video's
+tracks name no image: each is a reject.
 """
 
 from __future__ import annotations
@@ -114,7 +115,7 @@ def _instance(shape: ET.Element, image: ET.Element, place: str, where: str) -> I
         place=place,
         box=of_pixels(box, width, height) if isinstance(box, tuple) else box,
         flags=frozenset(flag for flag in REGION_FLAGS if flag_of(stated.get(flag))),
-        confidence=confidence_of(shape.attrib),
+        confidence=confidence_of({key: text for key, text in stated.items() if text}),
         location=image.get("name", ""),
         stated=_stated(shape),
         outline=shape.tag not in {"box", "tag"} or number_of(shape.get("rotation", 0)) != 0,

@@ -6,7 +6,6 @@ guessed: a confidence under a key that others use would make its label sure, if 
 
 from __future__ import annotations
 
-import functools
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.decimals import nearest_float
@@ -14,12 +13,15 @@ from mlimages_dataset.sources.confidence_names import is_like_confidence
 from mlimages_dataset.sources.rejects import REJECT_CHARACTERS
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Iterable, Mapping
 
+JUDGING_FLAGS = ("is_crowd", "iscrowd", "crowd", "ignore", "isfake", "difficult")
+"""Keys of flags that say how a box is to be judged, or that it is no box of a real object."""
 _OWN_KEYS = frozenset({"score", "confidence"})
 _MOST_EXACT = 2.0**53
 """Beyond, a float may stand for several whole numbers."""
-_YES, _NO = frozenset({"1", "1.0", "true", "yes"}), frozenset({"", "0", "0.0", "-1", "false", "no", "unspecified"})
+_YES = frozenset({"1", "1.0", "true", "yes", "y"})
+_NO = frozenset({"", "0", "0.0", "-1", "false", "no", "n", "unspecified", "unknown", "nan"})
 """Texts of a flag that holds, and of one that does not or is not known."""
 
 
@@ -45,7 +47,7 @@ def confidence_of(entry: Mapping[str, object]) -> float | str:
     "its 'prob' may be a confidence: call it score, or something else"
     """
     found = 1.0
-    stated = [key for key in _keys_of_confidence(tuple(entry)) if entry[key] is not None]
+    stated = [key for key in filter(is_like_confidence, entry) if entry[key] is not None]
     for number, key in enumerate(stated):
         if key.strip().lower() not in _OWN_KEYS:
             return f"its {key!r} may be a confidence: call it score, or something else"
@@ -58,16 +60,6 @@ def confidence_of(entry: Mapping[str, object]) -> float | str:
     return found
 
 
-def as_columns(row: Mapping[str, object]) -> dict[str, object]:
-    """Return an entry whose keys are columns of a table: a null there is a confidence that is missing."""
-    return {key: "" if value is None else value for key, value in row.items()}
-
-
-@functools.lru_cache(maxsize=1 << 10)
-def _keys_of_confidence(keys: tuple[str, ...]) -> tuple[str, ...]:
-    return tuple(key for key in keys if is_like_confidence(key))
-
-
 def _number(value: object) -> float:
     if isinstance(value, str):
         return nearest_float(value)
@@ -77,8 +69,8 @@ def _number(value: object) -> float:
 def flag_of(value: object) -> bool | None:
     """Return whether a flag holds, False also where nobody says so; None for a value that is no flag.
 
-    >>> [flag_of(one) for one in (1, True, "Yes", 0, None, "Unspecified", "maybe", 2, [1])]
-    [True, True, True, False, False, False, None, None, None]
+    >>> [flag_of(one) for one in (1, True, "Yes", 0, None, "Unknown", "NaN", "maybe", 2, [1])]
+    [True, True, True, False, False, False, False, None, None, None]
     """
     if value is None or value in (0, 1):  # nearly all: True is 1
         return value == 1
@@ -89,6 +81,18 @@ def flag_of(value: object) -> bool | None:
     else:
         return None
     return True if text in _YES else False if text in _NO else None
+
+
+def fault_of_flags(entry: Mapping[str, object], keys: Iterable[str]) -> str:
+    """Return why one of an entry's flags that say how its box is to be judged cannot be read; empty if all can.
+
+    Other flags count as not stated where they are none: KITTI has shares as `truncated` and levels as `occluded`.
+
+    >>> fault_of_flags({"truncated": 0.34, "occluded": 2}, JUDGING_FLAGS), fault_of_flags({"crowd": 2}, JUDGING_FLAGS)
+    ('', 'its crowd is 2, neither 0 nor 1')
+    """
+    faults = (fault_of_flag(key, entry[key]) for key in keys if key in entry)
+    return next(filter(None, faults), "")
 
 
 def fault_of_flag(key: str, value: object) -> str:

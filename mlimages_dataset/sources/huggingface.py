@@ -92,7 +92,7 @@ class HuggingFace(BatchSource):
         with parquet_errors(piece.file), open_parquet(piece.file) as parquet:
             groups = range(parquet.num_row_groups)[piece.start : piece.stop]
             first = sum(parquet.metadata.row_group(group).num_rows for group in range(piece.start))
-            wanted = list(dict.fromkeys([*columns.names, *([columns.labels] if columns.labels else [])]))
+            wanted = list(dict.fromkeys([*columns.names, *columns.of_classes]))
             for batch in parquet.iter_batches(
                 _BATCH_ROWS, row_groups=list(groups), columns=list(dict.fromkeys(wanted))
             ):

@@ -31,7 +31,7 @@ from mlimages_dataset.sources.source import NUMBERS, Source, observed
 from mlimages_dataset.sources.tables import selected
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator, Mapping
+    from collections.abc import Collection, Iterator, Mapping
 
     import duckdb
 
@@ -43,6 +43,8 @@ _LINE, _ITEM, _ = NUMBERS
 _LOOK_BYTES = 1 << 10
 _BLOCK_ITEMS = 1 << 14
 _CERTAIN = "1"
+_LONGEST_KEY = 64
+"""Characters of a key that may be one of ours; a longer one is not held in memory."""
 _NOTHING = object()
 """What stands under a key that is not there."""
 
@@ -150,7 +152,7 @@ def _rows(line: str, keys: Mapping[str, str], separator: str) -> list[tuple[str,
         _Refused: it is no such object.
     """
     row = _object_of(line)
-    own = _own_names(tuple(row))
+    own = _own_names(row)
     stated = {ours: _value(row, own.get(ours, ours) if theirs == ours else theirs) for ours, theirs in keys.items()}
     for name in NEEDED_COLUMNS:
         if stated[name] is _NOTHING:
@@ -169,17 +171,28 @@ def _rows(line: str, keys: Mapping[str, str], separator: str) -> list[tuple[str,
     ]
 
 
-@functools.lru_cache(maxsize=1 << 10)
-def _own_names(keys: tuple[str, ...]) -> dict[str, str]:
+def _own_names(keys: Collection[str]) -> dict[str, str]:
     """Return what an object calls each key of ours: as of columns, case and blanks around a name do not count.
 
     Raises:
         _Refused: two of its keys are one of ours.
     """
-    names = Layout().renamed(list(keys))
-    if repeated := [name for name in TABLE_COLUMNS if names.count(name) > 1]:
-        raise _Refused(f"the key {repeated[0]} stands twice")
-    return {ours: theirs for ours, theirs in zip(names, keys, strict=True) if ours in TABLE_COLUMNS}
+    found: dict[str, str] = {}
+    for theirs in keys:
+        ours = _own_name(theirs) if len(theirs) <= _LONGEST_KEY else ""
+        if not ours or (ours != theirs and ours in keys):
+            continue
+        if ours in found:
+            raise _Refused(f"the key {ours} stands twice")
+        found[ours] = theirs
+    return found
+
+
+@functools.lru_cache(maxsize=1 << 12)
+def _own_name(key: str) -> str:
+    """Return which key of ours a key is, as `Layout.renamed` has it; empty for none."""
+    plain = key.strip().casefold()
+    return plain if plain in TABLE_COLUMNS else ""
 
 
 def _object_of(line: str) -> dict[str, object]:

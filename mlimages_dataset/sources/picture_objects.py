@@ -18,7 +18,7 @@ from PIL import Image
 
 from mlimages_dataset.core.decimals import is_whole
 from mlimages_dataset.sources.boxes import Instance, as_stated, number_of, of_pixels
-from mlimages_dataset.sources.entries import as_columns, confidence_of, fault_of_flag, flag_of, name_of
+from mlimages_dataset.sources.entries import JUDGING_FLAGS, confidence_of, fault_of_flags, flag_of, name_of
 from mlimages_dataset.tables.schemas import REGION_FLAGS
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ CORNER_KEYS = ("bbox_xyxy", "xyxy", "box_xyxy")
 BOX_KEYS = ("bbox", *CORNER_KEYS)
 CLASS_KEYS = ("category", "categories", "category_id", "label", "labels", "class")
 _FLAG_OF_KEY = {flag: flag for flag in REGION_FLAGS} | {"is_crowd": "crowd", "iscrowd": "crowd"}
+_JUDGING = tuple(key for key in JUDGING_FLAGS if key in _FLAG_OF_KEY)
 _SIDES = 4
 
 
@@ -72,14 +73,13 @@ class ObjectColumn:
             yield Instance.of_listed(image, where)
         for at, one in enumerate(found, 1):
             sides = one.get(self.box)
-            faults = (fault_of_flag(key, one.get(key)) for key in _FLAG_OF_KEY)
             yield Instance(
                 image=image,
                 class_id=self._class(one.get(self.label)),
                 where=where,
                 place=f"object {at} of {image}",
-                box=next(filter(None, faults), "") or self._box(sides, *size),
-                confidence=confidence_of(as_columns(one)),
+                box=fault_of_flags(one, _JUDGING) or self._box(sides, *size),
+                confidence=confidence_of(one),
                 flags=frozenset(flag for key, flag in _FLAG_OF_KEY.items() if flag_of(one.get(key))),
                 location=image,
                 stated=as_stated(sides),

@@ -20,7 +20,7 @@ from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.image_ids import PICTURE_SUFFIXES
 from mlimages_dataset.core.locations import as_text, relative
-from mlimages_dataset.sources.confidence_names import like_confidence
+from mlimages_dataset.sources.confidence_names import is_like_confidence
 from mlimages_dataset.sources.folders import class_of_path
 from mlimages_dataset.sources.picture_objects import ObjectColumn, object_column
 from mlimages_dataset.sources.places import shards_below
@@ -28,7 +28,7 @@ from mlimages_dataset.sources.samples import LABEL_KEYS, class_texts, refuse_unh
 from mlimages_dataset.tables.parquet import open_parquet, parquet_errors
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping, Sequence
+    from collections.abc import Iterable, Mapping, Sequence
 
     from mlimages_dataset.core.locations import Location
 
@@ -49,7 +49,7 @@ class PictureColumns:
         labels: the column of classes; empty if there is none.
         class_names: what the numbers in it stand for; empty if they stand for themselves.
         objects: the column of boxes, if there is one.
-        unheard: a column of confidences, which are not read; empty if there is none.
+        unheard: columns that may hold confidences: a class beside one cannot be read.
     """
 
     image: str
@@ -58,12 +58,17 @@ class PictureColumns:
     labels: str = ""
     class_names: tuple[str, ...] = ()
     objects: ObjectColumn | None = None
-    unheard: str = ""
+    unheard: tuple[str, ...] = ()
 
     @property
     def content(self) -> str:
         """The path of the column of bytes."""
         return f"{self.image}.bytes" if self.is_struct else self.image
+
+    @property
+    def of_classes(self) -> tuple[str, ...]:
+        """The columns that `classes_of` needs, beside the rows' own names."""
+        return (self.labels, *self.unheard) if self.labels else ()
 
     def classes_of(self, batch: pa.RecordBatch, names: Sequence[str]) -> list[list[str] | ValueError | None]:
         """Return the classes of each row, None where nothing says one, an error where they cannot be read.
@@ -74,17 +79,27 @@ class PictureColumns:
             return [[one] if one else None for one in map(class_of_path, names)]
         column = batch.column(self.labels)
         found: list[list[str] | ValueError | None] = []
-        for value in (column.dictionary_decode() if pa.types.is_dictionary(column.type) else column).to_pylist():
+        values = (column.dictionary_decode() if pa.types.is_dictionary(column.type) else column).to_pylist()
+        for value, beside in zip(values, self._beside(batch), strict=True):
             try:
-                found.append(self._classes(value))
+                found.append(self._classes(value, beside))
             except ValueError as error:
                 found.append(error)
         return found
 
-    def _classes(self, value: object) -> list[str] | None:
+    def _beside(self, batch: pa.RecordBatch) -> list[tuple[tuple[str, object], ...]]:
+        """Return what each row of a batch has in the columns that may hold confidences, by their names."""
+        columns = [
+            [(name, value) for value in column.to_pylist()]
+            for name, column in zip(batch.schema.names, batch.columns, strict=True)
+            if name in self.unheard
+        ]
+        return list(zip(*columns, strict=True)) if columns else [()] * batch.num_rows
+
+    def _classes(self, value: object, beside: Iterable[tuple[str, object]]) -> list[str] | None:
         if value is None:
             return None
-        refuse_unheard(self.unheard)
+        refuse_unheard(beside)
         if not self.class_names:
             return class_texts(value, self.labels)
         listed = value if isinstance(value, list) else [value]
@@ -136,7 +151,8 @@ def picture_columns(schema: pa.Schema, where: Location) -> PictureColumns | None
         names.insert(0, f"{image}.path")
     labels, class_names = _labels(schema, features, where)
     objects = object_column(schema, _names_in_columns(features))
-    return PictureColumns(image, is_struct, tuple(names), labels, class_names, objects, like_confidence(schema.names))
+    unheard = tuple(name for name in schema.names if name != labels and is_like_confidence(name))
+    return PictureColumns(image, is_struct, tuple(names), labels, class_names, objects, unheard)
 
 
 def _names_in_columns(features: Mapping[str, Any]) -> dict[str, tuple[str, ...]]:

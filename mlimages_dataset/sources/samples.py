@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.image_ids import PICTURE_SUFFIXES
-from mlimages_dataset.sources.confidence_names import like_confidence
+from mlimages_dataset.sources.confidence_names import states_confidence
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
@@ -158,14 +158,14 @@ def classes_of(content: Mapping[str, object]) -> list[str] | None:
     for key in LABEL_KEYS:
         value = content.get(key)
         if value is not None:
-            refuse_unheard(like_confidence(one for one, stated in content.items() if stated is not None))
+            refuse_unheard(content.items())
             return class_texts(value, key)
     return None
 
 
-def refuse_unheard(key: str) -> None:
-    """Raise `ValueError` for a key with confidences: without them each label would be sure."""
-    if key:
+def refuse_unheard(beside: Iterable[tuple[str, object]]) -> None:
+    """Raise `ValueError` for a confidence, by its key, beside a class: without it each label would be sure."""
+    if key := next((key for key, value in beside if states_confidence(key, value)), ""):
         raise ValueError(f"its {key} is not heard: give such labels as a table, JSON lines or CSV")
 
 

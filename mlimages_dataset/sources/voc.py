@@ -126,7 +126,7 @@ class Voc(FileSource):
                 where=as_text(str(path)),
                 place=place,
                 box=fault_of_flag("difficult", _text(entry, "difficult")) or _box(entry.find("bndbox"), *size),
-                confidence=confidence_of({one.tag: one.text for one in entry if not len(one)}),
+                confidence=confidence_of(_texts_of(entry)),
                 stated=", ".join(_text(entry, f"bndbox/{side}") for side in _SIDES)
                 if entry.find("bndbox") is not None
                 else "",
@@ -134,6 +134,12 @@ class Voc(FileSource):
                 mask=mask,
                 location=stated,
             )
+
+
+def _texts_of(entry: ET.Element) -> dict[str, str | None]:
+    """Return the texts below an entry by their tags, and its attributes by their names, as CVAT exports them."""
+    attributes = {_text(one, "name"): _text(one, "value") or None for one in entry.iterfind("attributes/attribute")}
+    return {**attributes, **{one.tag: one.text for one in entry if not len(one)}}
 
 
 def _is_list(path: Location) -> bool:

@@ -35,7 +35,10 @@ def labelme(folder: Path, entry: Mapping[str, object]) -> Path:
 
 
 def voc(folder: Path, entry: Mapping[str, object]) -> Path:
-    more = "".join(f"<{key}>{escape(str(value))}</{key}>" for key, value in entry.items())
+    return _voc(folder, "".join(f"<{key}>{escape(str(value))}</{key}>" for key, value in entry.items()))
+
+
+def _voc(folder: Path, more: str) -> Path:
     sides = "<xmin>1</xmin><ymin>1</ymin><xmax>4</xmax><ymax>4</ymax>"
     object_ = f"<object><name>dog</name>{more}<bndbox>{sides}</bndbox></object>"
     size = "<size><width>8</width><height>8</height></size>"
@@ -44,9 +47,26 @@ def voc(folder: Path, entry: Mapping[str, object]) -> Path:
 
 def cvat(folder: Path, entry: Mapping[str, object]) -> Path:
     more = " ".join(f"{key}={quoteattr(str(value))}" for key, value in entry.items())
-    box = f'<box label="dog" xtl="1" ytl="1" xbr="4" ybr="4" {more}/>'
+    return _cvat(folder, f'<box label="dog" xtl="1" ytl="1" xbr="4" ybr="4" {more}/>')
+
+
+def _cvat(folder: Path, box: str) -> Path:
     image = f'<image name="a.jpg" width="8" height="8">{box}</image>'
     return _written(folder / "a.xml", f"<annotations>{image}</annotations>")
+
+
+def coco_attributes(folder: Path, entry: Mapping[str, object]) -> Path:
+    return coco(folder, {"attributes": entry})
+
+
+def voc_attributes(folder: Path, entry: Mapping[str, object]) -> Path:
+    pairs = (f"<name>{key}</name><value>{escape(str(value))}</value>" for key, value in entry.items())
+    return _voc(folder, f"<attributes>{''.join(f'<attribute>{pair}</attribute>' for pair in pairs)}</attributes>")
+
+
+def cvat_attributes(folder: Path, entry: Mapping[str, object]) -> Path:
+    more = "".join(f'<attribute name="{key}">{escape(str(value))}</attribute>' for key, value in entry.items())
+    return _cvat(folder, f'<box label="dog" xtl="1" ytl="1" xbr="4" ybr="4">{more}</box>')
 
 
 def huggingface(folder: Path, entry: Mapping[str, object]) -> Path:
@@ -114,9 +134,47 @@ def test_what_may_be_a_confidence_and_is_none_makes_no_label_sure(
     assert (found.num_rows, log.count) == (0, 1)
 
 
-@pytest.mark.parametrize("form", ["coco", "labelme"])
-def test_a_null_states_no_confidence(form: str, tmp_path: Path) -> None:
-    assert read_regions(form, [WRITERS[form](tmp_path, {"score": None})])[0]["confidence"].to_pylist() == [1]
+@pytest.mark.parametrize("write", [coco_attributes, cvat_attributes, voc_attributes])
+@pytest.mark.parametrize("key", ["score", "confidence", "Confidence"])
+def test_a_confidence_among_attributes_is_heard(
+    write: Callable[[Path, Mapping[str, object]], Path], key: str, tmp_path: Path
+) -> None:
+    form = write.__name__.removesuffix("_attributes")
+    for read in (read_statements, read_regions):
+        found, log = read(form, [write(tmp_path, {key: 0.25})])
+        assert (found["confidence"].to_pylist(), log.count) == ([0.25], 0)
+        found, log = read(form, [write(tmp_path, {"prob": 0.25})])
+        assert "its 'prob' may be a confidence" in log.first[0].what
+
+
+@pytest.mark.parametrize("write", [cvat_attributes, voc_attributes])
+def test_an_attribute_without_a_text_states_no_confidence(
+    write: Callable[[Path, Mapping[str, object]], Path], tmp_path: Path
+) -> None:
+    form = write.__name__.removesuffix("_attributes")
+    found, log = read_regions(form, [write(tmp_path, {"confidence": "", "score": " "})])
+    assert (found["confidence"].to_pylist(), log.count) == ([1], 0)
+
+
+def test_a_flag_of_coco_among_attributes_is_told_if_it_is_none(tmp_path: Path) -> None:
+    found, log = read_regions("coco", [coco_attributes(tmp_path, {"ignore": 7})])
+    assert (found.num_rows, log.count) == (0, 1)
+
+
+@pytest.mark.parametrize("key", ["score", "confidence", "prob"])
+@pytest.mark.parametrize("form", ["coco", "labelme", "huggingface"])
+def test_a_null_states_no_confidence(form: str, key: str, tmp_path: Path) -> None:
+    found, log = read_regions(form, [WRITERS[form](tmp_path, {key: None})])
+    assert (found["confidence"].to_pylist(), log.count) == ([1], 0)
+
+
+def test_a_key_that_another_box_of_parquet_has_is_not_stated(tmp_path: Path) -> None:
+    path = huggingface(tmp_path, {})
+    box = {"bbox": [1.0, 1.0, 3.0, 3.0], "category": "dog"}
+    table = pq.read_table(path).set_column(1, "objects", pa.array([[{**box, "score": 0.5}, box]]))
+    pq.write_table(table, path)
+    found, log = read_regions("huggingface", [path])
+    assert (sorted(found["confidence"].to_pylist()), log.count) == ([0.5, 1], 0)
 
 
 @pytest.mark.parametrize("form", FLAGS)
@@ -140,6 +198,35 @@ def test_a_flag_that_is_none_is_told_and_the_label_stays(form: str, value: objec
     assert (found.num_rows, log.count) == (0, 1)
     assert f"its {FLAGS[form][0]} is " in log.first[0].what
     assert read_statements(form, [path])[0]["confidence"].to_pylist() == [1]
+
+
+@pytest.mark.parametrize(
+    ("flag", "value"),
+    [("truncated", 0.34), ("occluded", 2), ("occluded", "heavily"), ("depiction", 7), ("group_of", 3), ("inside", 5)],
+)
+@pytest.mark.parametrize("form", WRITERS)
+def test_a_flag_that_judges_no_box_costs_none(form: str, flag: str, value: object, tmp_path: Path) -> None:
+    """KITTI's `truncated` is a share, and its `occluded` a level."""
+    if form == "boxes" and not isinstance(value, int):
+        pytest.skip("its columns are of numbers or truth values")
+    found, log = read_regions(form, [WRITERS[form](tmp_path, {flag: value})])
+    assert (found[flag].to_pylist(), log.count) == ([False], 0)
+
+
+@pytest.mark.parametrize("form", [form for form in FLAGS if form != "boxes"])
+@pytest.mark.parametrize("value", ["Unknown", "n", "N", "NaN"])
+def test_a_flag_that_nobody_knows_does_not_hold(form: str, value: str, tmp_path: Path) -> None:
+    key, flag = FLAGS[form]
+    found, log = read_regions(form, [WRITERS[form](tmp_path, {key: value})])
+    assert (found[flag].to_pylist(), log.count) == ([False], 0)
+
+
+@pytest.mark.parametrize("key", ["is_crowd", "iscrowd", "crowd", "difficult"])
+def test_a_flag_that_judges_a_box_is_told_under_each_name(key: str, tmp_path: Path) -> None:
+    found, log = read_regions("huggingface", [huggingface(tmp_path, {key: 0.5})])
+    assert (found.num_rows, log.count) == (0, 1)
+    found, log = read_regions("huggingface", [huggingface(tmp_path, {key: float("nan")})])
+    assert (found.num_rows, log.count) == (1, 0)
 
 
 @pytest.mark.parametrize("value", [["dog"], {"en": "dog"}, True, 1.5])

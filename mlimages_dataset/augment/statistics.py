@@ -112,6 +112,12 @@ class SplitSummary:
     images_of_class: NDArray[np.int64]
     absent_of_class: NDArray[np.int64]
 
+    def __post_init__(self) -> None:
+        of_origin = {f"labels_of_origin.{name}": count for name, count in self.labels_of_origin.items()}
+        for name, count in {"images": self.images, **of_origin}.items():
+            if count > np.iinfo(np.int64).max:  # they are computed with as arrays
+                raise ValueError(f"{name} is {count}, more than int64 can hold")
+
     def line(self) -> str:
         """Return the statistics as a sentence."""
         return (

@@ -36,7 +36,8 @@ _RECORD = "record"
 _KINDS = {str: "a text", int: "a whole number", bool: "true or false", float: "a number"}
 _MOST_BITS = 1 << 13
 """About 2,500 digits: Python writes no number of more than 4,300."""
-_INT64_BITS = 63
+_LEAST_WHOLE, _MOST_WHOLE = -(1 << 63), (1 << 64) - 1
+"""What 64 bits hold, with a sign or without: JSON is written faster with such numbers, and seeds may have 64 bits."""
 _Value = TypeVar("_Value")
 
 
@@ -238,8 +239,8 @@ def _plain(value: object, kind: type) -> object:
             raise _Refused(f" is {as_written(value)}", "give a number that a float can hold") from error
     if not isinstance(value, kind) or (isinstance(value, bool) and kind is not bool):
         raise _Refused(f" is {as_written(value)}", f"give {_KINDS[kind]}")
-    if kind is int and cast("int", value).bit_length() > _INT64_BITS:
-        raise _Refused(f" is {as_written(value)}", "give a whole number that int64 can hold")
+    if kind is int and not _LEAST_WHOLE <= cast("int", value) <= _MOST_WHOLE:
+        raise _Refused(f" is {as_written(value)}", "give a whole number of at most 64 bits")
     return value
 
 

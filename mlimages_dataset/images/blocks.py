@@ -1,38 +1,42 @@
-"""Whether a GIF or a PNG was cut behind its first frame, which is all that is decoded.
+"""Whether a GIF or a PNG of several frames was cut behind the first, which is all that is decoded.
 
 Both are sequences of blocks that state their sizes: https://www.w3.org/Graphics/GIF/spec-gif89a.txt,
 https://www.w3.org/TR/png-3/#5DataRep. Only a block that goes on beyond the end of the file tells that the file was cut:
-bytes behind the end mark are ignored, and so is a mark that is missing.
+bytes behind the end mark are ignored, and so is a mark or a check sum that is missing.
 """
 
 from __future__ import annotations
 
 _GIF_HEADER, _GIF_IMAGE = 13, 10
 _TABLE, _EXTENSION, _IMAGE = 0x80, 0x21, 0x2C
-_PNG_HEADER, _CHUNK = 8, 12
+_PNG_HEADER, _CHUNK_HEADER, _CHECK_SUM = 8, 8, 4
+_FRAME_CHUNKS = frozenset({b"IDAT", b"fcTL", b"fdAT"})
 _END = b"IEND"
 
 
 def is_cut(content: bytes, form: str) -> bool:
-    """Return whether a block goes on beyond the end of a file whose header could be read; false for other formats.
+    """Return whether a block goes on beyond the end of a file of several frames; false for other formats.
 
     Args:
-        content: the file.
+        content: the file, whose header could be read.
         form: its format's name in Pillow.
     """
-    end = {"GIF": _end_of_gif, "PNG": _end_of_png}.get(form)
-    return end is not None and end(content) > len(content)
+    cut_of = {"GIF": _gif_is_cut, "PNG": _png_is_cut}.get(form)
+    return cut_of is not None and cut_of(content)
 
 
-def _end_of_png(content: bytes) -> int:
-    at, kind = _PNG_HEADER, b""
-    while at < len(content) and kind != _END:
-        kind = content[at + 4 : at + 8]
-        at += _CHUNK + int.from_bytes(content[at : at + 4], "big")
-    return at
+def _png_is_cut(content: bytes) -> bool:
+    at = _PNG_HEADER
+    while at + _CHUNK_HEADER <= len(content):
+        kind = bytes(content[at + 4 : at + 8])
+        end = at + _CHUNK_HEADER + int.from_bytes(content[at : at + 4], "big")
+        if kind == _END or end > len(content):
+            return kind in _FRAME_CHUNKS  # others hold no pixels, or are bytes behind a missing end
+        at = end + _CHECK_SUM
+    return False
 
 
-def _end_of_gif(content: bytes) -> int:
+def _gif_is_cut(content: bytes) -> bool:
     at = _GIF_HEADER + _table_bytes(content[_GIF_HEADER - 3])
     while at < len(content) and content[at] in {_EXTENSION, _IMAGE}:
         if content[at] == _EXTENSION:
@@ -42,8 +46,10 @@ def _end_of_gif(content: bytes) -> int:
             at += _GIF_IMAGE + _table_bytes(flags[0]) + 1
         while at < len(content) and content[at]:
             at += 1 + content[at]
+        if at > len(content):
+            return True
         at += 1
-    return at
+    return False
 
 
 def _table_bytes(flags: int) -> int:

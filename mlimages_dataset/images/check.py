@@ -136,7 +136,7 @@ def _inspect_picture(content: bytes, form: _Format, limits: Limits, *, decode: b
                 if form.pillow == "JPEG":
                     image.draft("L", (max(1, width // 8), max(1, height // 8)))
                 image.load()
-            if decode and is_cut(content, form.pillow):
+            if decode and _is_animated(image) and is_cut(content, form.pillow):
                 return Inspection(Status.BROKEN, f"{form.pillow}: {_CUT}", width, height, form.suffix)
             orientation = orientation_of(image, decoded=decode)
     except Image.DecompressionBombError:
@@ -163,12 +163,16 @@ def noted(found: Inspection, note: str) -> Inspection:
 
 def _notes(image: Image.Image) -> Iterator[str]:
     """Yield what a reader of the picture must handle."""
-    if getattr(image, "is_animated", False):
+    if _is_animated(image):
         yield "animated: its first frame counts"
     if image.mode == "CMYK":
         yield "CMYK"
     if _is_deep(image):
         yield "16 bits a channel"
+
+
+def _is_animated(image: Image.Image) -> bool:
+    return bool(getattr(image, "is_animated", False))
 
 
 def _is_deep(image: Image.Image) -> bool:

@@ -3,8 +3,8 @@
 https://github.com/wkentaro/labelme (label_file.py)
 
 A class's id is its label. A rectangle, polygon, circle or mask is an area, whose box is the least that holds it; a line
-or a point marks none, and says that its class is in the image. Flags of a shape that are named as ours are such; flags
-of the whole picture that are set are classes of it.
+or a point marks none, and says that its class is in the image. Flags that are named as ours are such of
+regions, and say nothing of a whole picture; its other flags that are set are classes of it.
 """
 
 from __future__ import annotations
@@ -90,9 +90,13 @@ def is_labelme(path: Location) -> bool:
 
 
 def _flags_of_picture(document: Mapping[str, Any]) -> list[str]:
-    """Return the flags of a whole picture that are set: its classes, where LabelMe is used to classify."""
+    """Return the flags of a whole picture that are set: its classes, where LabelMe is used to classify.
+
+    Flags such as `difficult` are of regions; of a whole picture they name no class.
+    """
     flags = document.get("flags")
-    return [name for name, value in flags.items() if flag_of(value)] if isinstance(flags, dict) else []
+    stated = flags if isinstance(flags, dict) else {}
+    return [name for name, value in stated.items() if flag_of(value) and name not in REGION_FLAGS]
 
 
 def _document(path: Location, content: bytes) -> dict[str, Any]:

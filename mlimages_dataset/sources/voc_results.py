@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.core.locations import Location
 
 _RESULTS = re.compile(r"comp\d+_det_(.+_.+)\.txt")
-_NOT_IN_FILE_NAMES = re.compile(r"[/\\:\x00-\x1f\x7f]")
+_NOT_IN_FILE_NAMES = re.compile(r'[/\\:*?"<>|\x00-\x1f\x7f]')
 _NAMED = 4
 _FIELDS = 6
 Sides: TypeAlias = tuple[float, ...]
@@ -137,8 +137,8 @@ def result_files(folder: Location, image_set: str, classes: Collection[str]) -> 
 def part_of_file_name(name: str) -> str:
     r"""Return a name with `_` in place of signs that a file's name cannot have everywhere.
 
-    >>> part_of_file_name("a/b c"), part_of_file_name("mine:m\\42")
-    ('a_b c', 'mine_m_42')
+    >>> part_of_file_name("a/b c"), part_of_file_name("mine:m\\42"), part_of_file_name("who?")
+    ('a_b c', 'mine_m_42', 'who_')
     """
     return _NOT_IN_FILE_NAMES.sub("_", name)
 

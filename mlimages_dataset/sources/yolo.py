@@ -54,6 +54,7 @@ _LISTS = frozenset({"train", "val", "valid", "test", "trainval", "classes"})
 """Names of text files that list pictures or classes, unless their first line is of numbers."""
 _NAMES = ("data.yaml", "*.yaml", "*.yml", "*.names", "classes.txt")
 """Names of files that name classes, in the order to look."""
+_MERGE = "tag:yaml.org,2002:merge"
 _FOLDERS_ABOVE = 2
 _LOOK_BYTES = 1 << 12
 _TOLD_SIGNS = 40
@@ -221,9 +222,32 @@ def _of_yaml(path: Location) -> _Classes | None:
 
 
 def _pairs(node: yaml.Node | None) -> list[tuple[str, yaml.Node]]:
-    """Return the keys of a mapping of YAML, as they are written, and their values; nothing for any other node."""
-    pairs = node.value if isinstance(node, yaml.MappingNode) else []
-    return [(key.value if isinstance(key, yaml.ScalarNode) else "", value) for key, value in pairs]
+    """Return the keys of a mapping of YAML, as they are written, and their values; nothing for any other node.
+
+    Mappings that it merges (`<<`) give the keys that it lacks. Each is visited once, however often aliases name it.
+    """
+    pairs: list[tuple[str, yaml.Node]] = []
+    names: set[str] = set()
+    seen: set[int] = set()
+    waiting = [node] if isinstance(node, yaml.MappingNode) else []
+    while waiting:
+        one = waiting.pop()
+        if id(one) in seen:
+            continue
+        seen.add(id(one))
+        if isinstance(one, yaml.SequenceNode):  # of mappings to merge: the first counts most
+            waiting += reversed(one.value)
+        elif isinstance(one, yaml.MappingNode):
+            pairs += [(name, value) for name, value in _own_pairs(one) if name not in names]
+            names |= {name for name, _ in _own_pairs(one)}
+            waiting += [value for key, value in reversed(one.value) if key.tag == _MERGE]
+    return pairs
+
+
+def _own_pairs(node: yaml.MappingNode) -> list[tuple[str, yaml.Node]]:
+    return [
+        (key.value if isinstance(key, yaml.ScalarNode) else "", value) for key, value in node.value if key.tag != _MERGE
+    ]
 
 
 def _fault_of_name(number: str, name: yaml.Node, before: Mapping[int, str]) -> str:

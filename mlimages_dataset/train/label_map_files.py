@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import paths_outside
 from mlimages_dataset.tables.files import write_bytes
-from mlimages_dataset.tables.parquet import open_table, parquet_errors, table_parts
+from mlimages_dataset.tables.parquet import scan_table, table_parts
 from mlimages_dataset.tables.schemas import LABEL_MAPS
 
 if TYPE_CHECKING:
@@ -27,14 +27,13 @@ def write_label_maps(table: Location, folder: Path) -> int:
     """
     n_maps = 0
     for part in table_parts(table):
-        with open_table(part, LABEL_MAPS) as parquet, parquet_errors(part):
-            for batch in parquet.iter_batches(_MAPS_AT_ONCE, columns=["image_id", "map"]):
-                names = [f"{image_id}.png" for image_id in batch.column("image_id").to_pylist()]
-                if outside := paths_outside(folder, names):
-                    raise DataError(
-                        f"{outside[0]!r} is no name of a file below {folder}", where=part, remedy="rename the picture"
-                    )
-                for name, content in zip(names, batch.column("map").to_pylist(), strict=True):
-                    write_bytes(folder / name, content)
-                n_maps += len(names)
+        for batch in scan_table(part, LABEL_MAPS, columns=("image_id", "map"), batch_rows=_MAPS_AT_ONCE):
+            names = [f"{image_id}.png" for image_id in batch.column("image_id").to_pylist()]
+            if outside := paths_outside(folder, names):
+                raise DataError(
+                    f"{outside[0]!r} is no name of a file below {folder}", where=part, remedy="rename the picture"
+                )
+            for name, content in zip(names, batch.column("map").to_pylist(), strict=True):
+                write_bytes(folder / name, content)
+            n_maps += len(names)
     return n_maps

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -10,7 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlimages_dataset.augment.statistics import TRAINABLE_IMAGES, LabelStatistics, label_statistics
+from mlimages_dataset.augment.statistics import TRAINABLE_IMAGES, LabelStatistics, SplitSummary, label_statistics
+from mlimages_dataset.core.decoding import RECORDS, UndecodableError, encode
 from mlimages_dataset.tables.schemas import Origin
 from tests.augment.strategies import Row, columns_from, rows
 
@@ -95,3 +97,10 @@ def test_a_class_or_origin_that_does_not_exist_is_refused() -> None:
     for confidence in (-0.5, 1.5, float("nan"), float("inf")):
         with pytest.raises(ValueError, match=r"a confidence is not in 0\.\.1"):
             label_statistics(columns_from([{0: (1.0, 0), 1: (confidence, 0)}]), N_CLASSES)
+
+
+@pytest.mark.parametrize("counts", [{"images": 1 << 63}, {"labels_of_origin": {"original": 1 << 63}}])
+def test_a_summary_of_more_than_int64_holds_is_refused(counts: dict[str, Any]) -> None:
+    summary = label_statistics(columns_from([]), N_CLASSES).summary()
+    with pytest.raises(UndecodableError, match="is 9223372036854775808, more than int64 can hold"):
+        RECORDS.decode(SplitSummary, {**cast("dict[str, Any]", encode(summary)), **counts})

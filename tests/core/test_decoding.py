@@ -100,6 +100,8 @@ def test_a_value_of_another_kind_is_told_as_toml_writes_it(field: str, toml: str
         ({"text": None}, "text is null; give a text"),
         ({"pair": [True]}, "pair is [true]; give a list of 2"),
         ({"text": 10**5000}, "text is a number of 16,610 bits; give a text"),
+        ({"whole": 2**64}, f"whole is {2**64}; give a whole number of at most 64 bits"),
+        ({"whole": -(2**63) - 1}, f"whole is {-(2**63) - 1}; give a whole number of at most 64 bits"),
         ({"number": 10**400}, f"number is {10**400}; give a number that a float can hold"),
     ],
 )
@@ -107,6 +109,11 @@ def test_other_values_are_told_too(content: dict[str, object], told: str) -> Non
     with pytest.raises(UndecodableError) as error:
         Decoder().decode(Values, content)
     assert f"{error.value}; {error.value.remedy}" == told
+
+
+@pytest.mark.parametrize("whole", [-(2**63), 2**63 - 1, 2**63, 2**64 - 1])
+def test_whole_numbers_of_64_bits_are_read(whole: int) -> None:
+    assert Decoder().decode(Values, {"whole": whole}) == Values(whole=whole)
 
 
 def test_a_number_of_too_many_digits_is_no_advice_about_python() -> None:

@@ -180,7 +180,17 @@ def test_an_id_is_written_as_it_is_or_counted(tmp_path: Path, vocabulary: Vocabu
 
 @pytest.mark.parametrize(
     "names",
-    [("a/b", "a\\b"), ("a:b", "c"), ("a\0b", "a\nb"), ("..", "."), ("C:", "/"), ("d g", 'd"g'), ("é", "e\u0301")],
+    [
+        ("a/b", "a\\b"),
+        ("a:b", "c"),
+        ("a\0b", "a\nb"),
+        ("..", "."),
+        ("C:", "/"),
+        ("a*b", "a?b"),
+        ("<a>", "a|b"),
+        ("d g", 'd"g'),
+        ("é", "e\u0301"),
+    ],
 )
 def test_a_class_of_any_name_has_a_file_of_its_own(tmp_path: Path, names: tuple[str, str]) -> None:
     classes = pd.DataFrame({"id": list(names), "name": ["dog", "cat"]})
@@ -195,7 +205,8 @@ def test_a_class_of_any_name_has_a_file_of_its_own(tmp_path: Path, names: tuple[
     found = result_files(tmp_path / "out", "test", names)
     assert len(found) == 2
     assert all(is_plain(path.name) for path in found.values())
-    if names[0] not in {"a/b", "a\0b", "C:"}:  # of two whose parts of names are equal, both have their wnids
+    assert not any(sign in path.name for path in found.values() for sign in '\\/:*?"<>|')  # as on Windows
+    if names[0] not in {"a/b", "a\0b", "C:", "a*b"}:  # of two whose parts of names are equal, both have their wnids
         assert set(found) == set(names)
     with pytest.raises(UsageError, match=r"the image set '\.\./x' cannot be part of a file's name"):
         export(vocabulary, stated, "voc-results", Workplace(tmp_path / "b"), images=pictures, image_set="../x")

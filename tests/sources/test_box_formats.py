@@ -488,6 +488,37 @@ def test_names_of_yolo_are_those_that_yaml_writes(tmp_path: Path, form: str, nam
     assert [one.name for one in classes_of_files(tmp_path)] == [name]
 
 
+MERGE_BOMB = "m0: &m0 {names: [dog]}\n" + "".join(
+    f"m{at}: &m{at} {{<<: [{', '.join([f'*m{at - 1}'] * 9)}]}}\n" for at in range(1, 31)
+)
+"""Mappings that merge one another 9^30 times."""
+
+
+@pytest.mark.parametrize(
+    ("content", "names"),
+    [
+        ("base: &base\n  names: [a, b]\n<<: *base\n", ["a", "b"]),
+        ("base: &base {names: [a, b]}\n<<: *base\nnames: [c]\n", ["c"]),
+        ("some: &some {0: a, 1: b}\nnames: {<<: *some, 1: c, 2: d}\n", ["a", "c", "d"]),
+        ("x: &x {0: a}\ny: &y {0: b, 1: c}\nnames: {<<: [*x, *y]}\n", ["a", "c"]),
+        ("x: &x {0: a}\ny: &y {<<: *x, 1: c}\nz: &z {0: d, 2: e}\nnames: {<<: [*y, *z]}\n", ["a", "c", "e"]),
+        ("names: &self {<<: *self, 0: a}\n", ["a"]),
+        (f"{MERGE_BOMB}<<: *m30\n", ["dog"]),
+    ],
+)
+def test_names_of_yolo_may_be_merged(tmp_path: Path, content: str, names: list[str]) -> None:
+    _written(tmp_path / "data.yaml", content)
+    _written(tmp_path / "a.txt", "0 0.5 0.5 0.5 0.5\n")
+    assert [one.name for one in classes_of_files(tmp_path)] == names
+
+
+def test_a_class_that_a_merged_mapping_names_twice_is_told(tmp_path: Path) -> None:
+    _written(tmp_path / "data.yaml", "x: &x {0: a, 0: b}\nnames: {<<: *x}\n")
+    _written(tmp_path / "a.txt", "0 0.5 0.5 0.5 0.5\n")
+    with pytest.raises(DataError, match="names has the class 0 twice"):
+        classes_of_files(tmp_path)
+
+
 @pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "latin-1"])
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_names_of_yolo_in_lines_are_read_as_those_of_other_lists(tmp_path: Path, encoding: str, end: str) -> None:

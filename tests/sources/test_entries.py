@@ -13,8 +13,10 @@ import pytest
 from PIL import Image
 
 from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.sources.class_files import classes_of_files
 from mlimages_dataset.sources.contract import read_regions, read_statements
-from mlimages_dataset.sources.source import DOUBTED
+from mlimages_dataset.sources.source import DOUBTED, LISTED
+from mlimages_dataset.tables.schemas import REGION_FLAGS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Mapping
@@ -248,6 +250,16 @@ def test_a_number_and_a_text_are_no_two_categories(tmp_path: Path) -> None:
     path.write_text(json.dumps(content))
     with pytest.raises(DataError, match="two categories have the id 3, one as a number and one as a text"):
         read_statements("coco", [path])
+
+
+@pytest.mark.parametrize("flag", REGION_FLAGS)
+def test_a_flag_of_regions_is_no_class_of_a_picture_of_labelme(tmp_path: Path, flag: str) -> None:
+    (tmp_path / "a.json").write_text(json.dumps({"flags": {flag: True, "dog": True}, "shapes": []}))
+    (tmp_path / "b.json").write_text(json.dumps({"flags": {flag: True}, "shapes": []}))
+    found, rejects = read_statements("labelme", [tmp_path])
+    assert not rejects.first
+    assert [(row["image_id"], row["class_id"]) for row in found.to_pylist()] == [("a", "dog"), ("b", LISTED)]
+    assert [one.name for one in classes_of_files(tmp_path)] == ["dog"]
 
 
 def test_flags_of_a_picture_of_labelme_are_its_classes(tmp_path: Path) -> None:

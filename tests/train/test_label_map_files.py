@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
 from mlimages_dataset.core.errors import DataError
@@ -49,3 +50,15 @@ def test_nothing_is_written_outside(tmp_path: Path, image_id: str) -> None:
     with pytest.raises(DataError, match="is no name of a file below"):
         write_label_maps(table, out)
     assert {path for path in tmp_path.rglob("*") if path.is_file()} - there == set(table.iterdir())
+
+
+@pytest.mark.parametrize(("column", "values"), [("map", [b"x", None]), ("image_id", ["a", None])])
+def test_a_table_with_nulls_is_refused(tmp_path: Path, column: str, values: Sequence[object]) -> None:
+    columns = {"image_id": ["a", "b"], "source": ["model"] * 2, "width": [2] * 2, "height": [3] * 2, "map": [b"x"] * 2}
+    fields = [pa.field(field.name, field.type, nullable=True) for field in LABEL_MAPS.arrow]
+    rows = pa.table([values if name == column else of for name, of in columns.items()], schema=pa.schema(fields))
+    good = table_of(tmp_path / "table", [{"c": b"x"}]) / "part-00000.parquet"
+    pq.write_table(rows.replace_schema_metadata(pq.read_schema(good).metadata), good)
+    with pytest.raises(DataError, match=column):
+        write_label_maps(tmp_path / "table", tmp_path / "maps")
+    assert not list(tmp_path.rglob("*.png"))

@@ -18,6 +18,11 @@ _FIRST_FACTOR, _SECOND_FACTOR = (factor - (1 << 64) for factor in FACTORS)
 _FIRST_SHIFT, _SECOND_SHIFT, _LAST_SHIFT = SHIFTS
 
 
+def seed_scalar(seed: int) -> Tensor:
+    """Return a seed as an int64 scalar; one from 2**63 to 2**64 - 1 as the signed integer of the same bits."""
+    return torch.tensor(seed - (1 << 64) if seed >= 1 << 63 else seed, dtype=torch.int64)
+
+
 def stream_key(seed: Tensor, step: Tensor, stream: int) -> Tensor:
     """Return the key of one stream of one step, an int64 scalar.
 

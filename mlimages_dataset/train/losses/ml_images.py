@@ -23,7 +23,7 @@ from torch import Tensor
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.train.losses.adaptive_weights import next_streak, paper_weights, released_weights
 from mlimages_dataset.train.losses.definition import LossDefinition
-from mlimages_dataset.train.losses.draws import draw_below, draw_positions, draw_uniform, stream_key
+from mlimages_dataset.train.losses.draws import draw_below, draw_positions, draw_uniform, seed_scalar, stream_key
 from mlimages_dataset.train.losses.label_counts import LabelCounts, count_labels, counts_over_ranks
 from mlimages_dataset.train.losses.multi_label import MultiLabelLoss, check_shapes
 from mlimages_dataset.train.losses.weighted_sigmoid import BatchWeights, Windows, weighted_sigmoid_loss
@@ -122,7 +122,7 @@ class MLImagesLoss(MultiLabelLoss):
         self.fused = fused
         self.register_buffer("streak", torch.zeros(n_classes, dtype=torch.int64))
         self.register_buffer("step", torch.zeros((), dtype=torch.int64))
-        self.register_buffer("seed", torch.tensor(seed, dtype=torch.int64))
+        self.register_buffer("seed", seed_scalar(seed))
         self.register_buffer("weighed", torch.zeros(4, n_classes, dtype=torch.float64))
 
     def _load_from_state_dict(self, state_dict: dict[str, Any], prefix: str, *others: Any) -> None:

@@ -6,7 +6,14 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlimages_dataset.train.losses.draws import draw_below, draw_bits, draw_positions, draw_uniform, stream_key
+from mlimages_dataset.train.losses.draws import (
+    draw_below,
+    draw_bits,
+    draw_positions,
+    draw_uniform,
+    seed_scalar,
+    stream_key,
+)
 
 # Outputs of the reference code for state 1234567 (https://rosettacode.org/wiki/Pseudo-random_numbers/Splitmix64).
 PUBLISHED = (
@@ -44,6 +51,11 @@ def test_numbers_lie_within_their_ranges(key: int, bound: int) -> None:
 @given(key=KEYS)
 def test_more_numbers_begin_with_the_same_ones(key: int) -> None:
     assert draw_bits(torch.tensor(key), 5).tolist() == draw_bits(torch.tensor(key), 9).tolist()[:5]
+
+
+def test_seeds_of_64_bits_are_scalars_of_their_own() -> None:
+    seeds = [0, 2**63 - 1, 2**63, 2**64 - 1]
+    assert [int(seed_scalar(seed)) % 2**64 for seed in seeds] == seeds
 
 
 def test_seeds_steps_and_streams_have_keys_of_their_own() -> None:

@@ -22,6 +22,7 @@ from mlimages_dataset.core.decoding import PACKAGED
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import Location, location
 from mlimages_dataset.sources.inputs import is_stream, written_stream
+from mlimages_dataset.sources.nested import is_list
 from mlimages_dataset.sources.rows import NAME_CONFIDENCE, refuse_other_confidence, text_column
 
 if TYPE_CHECKING:
@@ -249,11 +250,6 @@ def text_lists(table: pa.Table, name: str, *, what: str) -> pa.Array:
     if not is_list(column.type) or not _is_text(column.type.value_type) or column.null_count:
         return strings(table, name, what=what)
     return column.cast(pa.list_(pa.string()))
-
-
-def is_list(kind: pa.DataType) -> bool:
-    """Return whether a type is that of lists."""
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def _is_text(kind: pa.DataType) -> bool:

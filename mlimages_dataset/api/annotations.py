@@ -18,7 +18,6 @@ from mlimages_dataset.api.frames import (
     columns_of,
     decoded,
     file_of,
-    is_list,
     listed,
     place,
     strings,
@@ -36,6 +35,7 @@ from mlimages_dataset.pipeline.engine import unreported
 from mlimages_dataset.pipeline.stage import Engine
 from mlimages_dataset.sources.inputs import is_stream
 from mlimages_dataset.sources.layout import Layout
+from mlimages_dataset.sources.nested import is_list
 from mlimages_dataset.sources.registry import source_named
 from mlimages_dataset.tables.parquet import read_table, table_parts
 from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS, TableSchema

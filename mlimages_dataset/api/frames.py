@@ -8,6 +8,7 @@ Missing values and mixed types are refused with their row, counted from 0. Label
 
 from __future__ import annotations
 
+import contextlib
 import difflib
 import os
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
@@ -21,10 +22,11 @@ from mlimages_dataset.core.decoding import PACKAGED
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import Location, location
 from mlimages_dataset.sources.inputs import is_stream, written_stream
+from mlimages_dataset.sources.nested import is_list
 from mlimages_dataset.sources.rows import NAME_CONFIDENCE, refuse_other_confidence, text_column
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Iterator, Sequence
     from pathlib import Path
 
     import pandas as pd
@@ -124,6 +126,22 @@ def columns_of(frame: object, needed: Sequence[str], optional: Sequence[str] = (
         refuse_other_confidence((name for name in names if isinstance(name, str)), what, NAME_CONFIDENCE)
     found = _places(names, needed, optional, what)
     return pa.table({name: column(at) for name, at in found.items()})
+
+
+def columns_where(
+    frame: object, is_wanted: Callable[[str], bool], *, what: str
+) -> Iterator[tuple[str, pa.Array | pa.ChunkedArray]]:
+    """Yield the columns of a frame whose names, in lower case, are wanted, without those of mixed types.
+
+    Raises:
+        UsageError: it is not a frame.
+    """
+    names, column = _opened(frame, what)
+    for at, name in enumerate(names):
+        own = str(name).strip().lower()
+        with contextlib.suppress(DataError):
+            if is_wanted(own):
+                yield own, column(at)
 
 
 def _opened(frame: Any, what: str) -> tuple[list[Any], Callable[[int], pa.Array | pa.ChunkedArray]]:
@@ -232,11 +250,6 @@ def text_lists(table: pa.Table, name: str, *, what: str) -> pa.Array:
     if not is_list(column.type) or not _is_text(column.type.value_type) or column.null_count:
         return strings(table, name, what=what)
     return column.cast(pa.list_(pa.string()))
-
-
-def is_list(kind: pa.DataType) -> bool:
-    """Return whether a type is that of lists."""
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -13,7 +13,7 @@ import pyarrow.compute as pc
 
 from mlimages_dataset.api import folders
 from mlimages_dataset.api.arguments import ARGUMENTS, listed_wnids
-from mlimages_dataset.api.frames import columns_of, decoded, file_of, place, strings, written
+from mlimages_dataset.api.frames import columns_of, columns_where, decoded, file_of, place, strings, written
 from mlimages_dataset.api.messages import told_as, warn
 from mlimages_dataset.core.arguments import check, is_path
 from mlimages_dataset.core.errors import UsageError
@@ -22,7 +22,13 @@ from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import NoSummary, Stage
 from mlimages_dataset.pipeline.stage import run as run_stage
-from mlimages_dataset.sources.class_lists import CLASS_COLUMNS, MEANING_COLUMNS
+from mlimages_dataset.sources.class_lists import (
+    CLASS_COLUMNS,
+    MEANING_COLUMNS,
+    may_be_read,
+    misspelled_texts,
+    refuse_misspelled,
+)
 from mlimages_dataset.sources.inputs import is_stream
 from mlimages_dataset.sources.rows import text_column
 from mlimages_dataset.tables.schemas import CATEGORIES, MAPPING
@@ -284,8 +290,10 @@ def class_columns(frame: object, what: str) -> dict[str, pa.Array]:
     """Return a frame's columns in the form of a class list.
 
     Raises:
-        UsageError, DataError: it is no frame, lacks a column, or holds other values.
+        UsageError, DataError: it is no frame, lacks a column, holds other values, or has a column `parent` or the like
+            under another name.
     """
+    refuse_misspelled(misspelled_texts(columns_where(frame, may_be_read, what=what)), what)
     table = columns_of(frame, CLASS_COLUMNS, MEANING_COLUMNS, what=what)
     return {column: _cells(table, column, what) for column in table.column_names}
 

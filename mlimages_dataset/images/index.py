@@ -23,11 +23,12 @@ from mlimages_dataset.tables.parts import MANIFEST_NAME
 from mlimages_dataset.tables.schemas import IMAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Mapping
 
     import pyarrow as pa
 
     from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.pipeline.records import FileRecord
 
 
 class ImageIndex(IndexedStore):
@@ -46,8 +47,9 @@ class ImageIndex(IndexedStore):
             UsageError: the folder has no manifest, or no finished images.
             DataError: a table is damaged, or changed since it was written.
         """
-        digests = image_parts(folder)
-        _refuse_changed(folder, digests)
+        records = _image_records(folder)
+        _refuse_changed(folder, records)
+        digests = {path: record.sha256 for path, record in records.items()}
         key = hashlib.sha256(json.dumps([FORMAT, digests]).encode()).hexdigest()[:16]
         beside = folder / f"{CACHE_PREFIX}index-{key}.arrow"
         own = user_cache() / f"index-{key}.arrow"
@@ -89,28 +91,28 @@ def image_parts(folder: Location) -> dict[str, str]:
         UsageError: the folder has no manifest, or no finished images.
         DataError: the manifest is damaged.
     """
-    digests = {
-        path: record.sha256
-        for path, record in sorted(read_manifest(folder).files.items())
-        if record.schema == IMAGES.label
-    }
-    if not digests:
+    return {path: record.sha256 for path, record in _image_records(folder).items()}
+
+
+def _image_records(folder: Location) -> dict[str, FileRecord]:
+    files = sorted(read_manifest(folder).files.items())
+    records = {path: record for path, record in files if record.schema == IMAGES.label}
+    if not records:
         raise UsageError(
             "holds no finished images", where=folder, remedy="finish images download or images ingest first"
         )
-    return digests
+    return records
 
 
-def _refuse_changed(folder: Location, parts: Iterable[str]) -> None:
+def _refuse_changed(folder: Location, records: Mapping[str, FileRecord]) -> None:
     """Raise `DataError` if a table has another size than the manifest says: the index tells what it was before."""
     if not is_local(folder):  # a request for each
         return
-    files = read_manifest(folder).files
-    for path in parts:
-        if (folder / path).is_file() and not stands(folder / path, files[path]):
+    for path, record in records.items():
+        if (folder / path).is_file() and not stands(folder / path, record):
             size = (folder / path).stat().st_size
             raise DataError(
-                f"has {size:,} bytes where the manifest has {files[path].bytes:,}",
+                f"has {size:,} bytes where the manifest has {record.bytes:,}",
                 where=folder / path,
                 remedy="run mlimages-build images verify",
             )

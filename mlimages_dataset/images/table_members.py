@@ -11,6 +11,7 @@ from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.images.check import Inspection
 from mlimages_dataset.images.members import Member, held
 from mlimages_dataset.images.statuses import Status
+from mlimages_dataset.sources.nested import is_list
 from mlimages_dataset.sources.picture_tables import picture_columns, row_name, schema_of
 from mlimages_dataset.sources.samples import CAPTION_COLUMNS
 from mlimages_dataset.tables.parquet import open_parquet, parquet_errors
@@ -58,7 +59,7 @@ def table_members(path: Location, shard: str, *, most_bytes: int) -> Iterator[Me
 
 
 def _holds_texts(kind: pa.DataType) -> bool:
-    if pa.types.is_list(kind) or pa.types.is_large_list(kind):
+    if is_list(kind):
         kind = kind.value_type
     return bool(pa.types.is_string(kind) or pa.types.is_large_string(kind))
 

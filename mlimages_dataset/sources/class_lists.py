@@ -11,21 +11,23 @@ import csv
 import difflib
 import re
 import xml.etree.ElementTree as ET
+from collections import Counter
 from dataclasses import dataclass
 from graphlib import CycleError, TopologicalSorter
 from typing import TYPE_CHECKING, Any
+
+import pyarrow as pa
 
 from mlimages_dataset.core.decimals import is_whole
 from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.sources.classes import OWN_WNID, SourceClass
+from mlimages_dataset.sources.folders import is_wnid
 from mlimages_dataset.sources.lines import refuse_line_of_excel
 from mlimages_dataset.sources.rows import plain, text_column
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping, Sequence
-
-    import pyarrow as pa
+    from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 
 TENCENT_HEADER = ("category_index", "category_id", "index_of_parent_category", "category name")
 """The first line of the published dictionary, separated by tabs."""
@@ -37,7 +39,7 @@ MEANING_COLUMNS = ("wnid", "parent", "synset")
 """Columns of a class list that say what a class means; each may be missing, and cells may be empty."""
 _DELIMITERS = (",", "\t", ";", "|")
 _NEAR = 0.8
-_WNID = re.compile(r"n\d{8}")
+_SYNSET_NAME = re.compile(r"\S.*\.[nvasr]\.\d+")
 _TENCENT_CELLS = re.compile(r"\d+\tn\d{8}\t(-1|\d+)", re.ASCII)
 
 
@@ -118,7 +120,10 @@ def parse_class_table(lines: Iterable[str], where: str) -> list[SourceClass]:
             )
         return _class_of(dict(zip(header, row, strict=True)), where, line=number)
 
-    return _at_least_one((parse(row, n) for n, row in rows[1:]), where)
+    classes = _at_least_one((parse(row, n) for n, row in rows[1:]), where)
+    cells = zip(*(row for _, row in rows[1:]), strict=True)
+    refuse_misspelled(dict(zip(header, cells, strict=True)), where, line=1)
+    return classes
 
 
 def _has_columns(header: str, delimiter: str) -> bool:
@@ -142,9 +147,75 @@ def classes_of_table(table: pa.Table, where: str) -> list[SourceClass]:
         cells = {name: "" if cell is None else str(cell) for name, cell in row.items()}
         return _class_of(cells, where, row=number)
 
+    refuse_misspelled(misspelled_texts(zip(table.column_names, table.columns, strict=True)), where)
     texts = {name: _texts(table[name], name, where) for name in columns}
     rows = (dict(zip(columns, row, strict=True)) for row in zip(*texts.values(), strict=True))
     return _at_least_one((parse(row, number) for number, row in enumerate(rows, 1)), where)
+
+
+def may_be_read(column: str) -> bool:
+    """Return whether a column, in lower case, is one that is read, or is spelled like one."""
+    return column in {*CLASS_COLUMNS, *MEANING_COLUMNS} or any(_is_spelled_like(column, one) for one in MEANING_COLUMNS)
+
+
+def misspelled_texts(columns: Iterable[tuple[str, pa.Array | pa.ChunkedArray]]) -> dict[str, list[str | None]]:
+    """Return the texts of the columns that `refuse_misspelled` looks at; none of a column that holds no text."""
+    found: dict[str, list[str | None]] = {}
+    for name, column in columns:
+        if may_be_read(name):
+            chunks = column.chunks if isinstance(column, pa.ChunkedArray) else [column]
+            found[name] = []
+            with contextlib.suppress(DataError):
+                found[name] = [cell for chunk in chunks for cell in text_column(plain(chunk), name, "").to_pylist()]
+    return found
+
+
+def refuse_misspelled(columns: Mapping[str, Sequence[str | None]], where: str, line: int | None = None) -> None:
+    """Refuse a column that is spelled like `wnid`, `parent` or `synset`, which the list lacks, and holds what it would.
+
+    Other such columns may say anything (`patent`, `apparent`), and are passed over.
+
+    Args:
+        columns: the cells of each column, by its name in lower case.
+        where: the list, in messages.
+        line: the line of its header.
+
+    Raises:
+        DataError: there is such a column.
+    """
+    known = {cell.strip().casefold() for name in CLASS_COLUMNS for cell in columns.get(name, ()) if cell}
+    for name, cells in columns.items():
+        alike = [one for one in MEANING_COLUMNS if _is_spelled_like(name, one)]
+        held = _held([cell.strip() for cell in cells if cell and cell.strip()], name, known) if alike else ""
+        meant = "parent" if held and "parent" in alike else held
+        if meant in MEANING_COLUMNS and meant not in columns:
+            what = f"has a column {name}, which is not read, and no column {meant}"
+            raise DataError(what, where=where, line=line, remedy=f"rename it to {meant}, or to something else")
+
+
+def _is_spelled_like(name: str, column: str) -> bool:
+    if name in MEANING_COLUMNS:
+        return False
+    near = difflib.get_close_matches(column, [name], n=1, cutoff=_NEAR)
+    return bool(near) or column in name.replace("_", "")
+
+
+def _held(cells: Sequence[str], name: str, known: Collection[str]) -> str:
+    """Return what most of the cells of a column are: `wnid`, `synset`, or `id` of a class of the list; empty if none.
+
+    Numbers are ids only where the word itself stands in the name of the column (`parent_id`): `patent` may count.
+    """
+    numbers_are_ids = not {"parent", "parents"}.isdisjoint(re.split(r"[^a-z]+", name))
+
+    def kind(cell: str) -> str:
+        if is_wnid(cell):
+            return "wnid"
+        if _SYNSET_NAME.fullmatch(cell):
+            return "synset"
+        return "id" if cell.casefold() in known and (numbers_are_ids or not is_whole(cell)) else ""
+
+    most, n = Counter(map(kind, cells)).most_common(1)[0] if cells else ("", 0)
+    return most if n > len(cells) / 2 else ""
 
 
 def _texts(column: pa.ChunkedArray, name: str, where: str) -> list[str | None]:
@@ -158,7 +229,7 @@ def _class_of(cells: Mapping[str, str], where: str, *, line: int | None = None, 
     source_id, name, wnid, parent, synset = stated
     if not source_id:
         raise DataError(f"the id{of} is empty", where=where, line=line, remedy="give every class an id")
-    if wnid and not (_WNID.fullmatch(wnid) or OWN_WNID.fullmatch(wnid)):
+    if wnid and not (is_wnid(wnid) or OWN_WNID.fullmatch(wnid)):
         raise DataError(
             f"the wnid{of} is {_shown(wnid)}",
             where=where,
@@ -330,7 +401,7 @@ def _csv_rows(lines: Iterable[str], where: str, delimiter: str = ",") -> Iterato
 
 
 def _check_header(found: Sequence[str], where: str, line: int | None = None) -> None:
-    """Refuse a table that lacks a column, has one that is read twice, or one spelled like one that it lacks."""
+    """Refuse a table that lacks a column, or has one that is read twice."""
     missing = [column for column in CLASS_COLUMNS if column not in found]
     if missing:
         what = f"no column {' and '.join(missing)} in its header ({_shown(','.join(found))})"
@@ -338,11 +409,6 @@ def _check_header(found: Sequence[str], where: str, line: int | None = None) -> 
     repeated = [column for column in (*CLASS_COLUMNS, *MEANING_COLUMNS) if list(found).count(column) > 1]
     if repeated:
         raise DataError(f"has two columns {repeated[0]}", where=where, line=line, remedy="name each differently")
-    others = [column for column in found if column not in {*CLASS_COLUMNS, *MEANING_COLUMNS}]
-    for column in MEANING_COLUMNS:
-        if column not in found and (near := difflib.get_close_matches(column, others, n=1, cutoff=_NEAR)):
-            what = f"has a column {near[0]}, which is not read, and no column {column}"
-            raise DataError(what, where=where, line=line, remedy=f"rename it to {column}, or to something else")
 
 
 def _at_least_one(classes: Iterable[SourceClass], where: str) -> list[SourceClass]:

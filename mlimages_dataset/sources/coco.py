@@ -19,6 +19,7 @@ from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.sources.boxes import DocumentSource, Instance, as_stated, number_of, of_pixels, statements_of
 from mlimages_dataset.sources.classes import OWN_WNID, SourceClass
 from mlimages_dataset.sources.entries import confidence_of, fault_of_flags, flag_of, name_of
+from mlimages_dataset.sources.folders import is_wnid
 from mlimages_dataset.sources.json_items import items_of
 from mlimages_dataset.sources.polygons import Polygons, rings_of
 from mlimages_dataset.sources.rejects import REJECT_CHARACTERS, Reject
@@ -42,9 +43,8 @@ _FLAG_OF_KEY = {flag: flag for flag in REGION_FLAGS} | {
     "isfake": "depiction",
 }
 """A flag's own name, COCO's own key, and those of exports of Pascal VOC and of Objects365."""
-_KEYS = ("iscrowd", "ignore", "isfake")
+_KEYS = tuple(key for key in _FLAG_OF_KEY if key not in REGION_FLAGS)
 
-_WNID = re.compile(r"n\d{8}")
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _MOST_EXACT = 2.0**53
 """Beyond, a float may stand for several whole numbers."""
@@ -196,7 +196,7 @@ def _class_of(number: _Key, name: str, category: Mapping[str, Any]) -> SourceCla
     words, synset = name_of(category.get("words")), name_of(category.get("synset"))
     if words and OWN_WNID.fullmatch(name):
         return SourceClass(str(number), words, parent=name_of(category.get("supercategory")))
-    if words and _WNID.fullmatch(name):
+    if words and is_wnid(name):
         return SourceClass(str(number), words, wnid=name)
     return SourceClass(str(number), name, synset=synset)
 

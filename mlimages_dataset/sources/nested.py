@@ -46,13 +46,14 @@ def _leads(schema: pa.Schema, path: str) -> bool:
 
 
 def _unlisted(kind: pa.DataType) -> pa.DataType:
-    while _is_list(kind):
+    while is_list(kind):
         kind = kind.value_type
     return kind
 
 
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
+def is_list(kind: pa.DataType) -> bool:
+    """Return whether a type is that of lists, of one length too."""
+    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind) or pa.types.is_fixed_size_list(kind))
 
 
 def stored_columns(schema: pq.ParquetSchema, name: str) -> list[str]:
@@ -73,7 +74,9 @@ def column_at(batch: pa.RecordBatch, path: str) -> pa.Array:
 def _below(array: pa.Array, steps: list[str]) -> pa.Array:
     if not steps:
         return array
-    if _is_list(array.type):
+    if pa.types.is_fixed_size_list(array.type):
+        array = array.cast(pa.list_(array.type.value_type))
+    if is_list(array.type):
         kind = pa.ListArray if pa.types.is_list(array.type) else pa.LargeListArray
         below = kind.from_arrays(array.offsets, _below(array.values, steps))
         return pc.if_else(array.is_valid(), below, pa.scalar(None, below.type))

@@ -61,7 +61,8 @@ def refuse_other_archive(archive: Location, form: str) -> None:
     found = next((kind for mark, kind in _KINDS.items() if head.startswith(mark)), None)
     found = _TAR if head[_TAR_MARK_AT:] == _TAR_MARK else found
     is_tar = found is _TAR or packing_of(head[:_HEAD_BYTES]) is not None
-    if found is not None and form != ("tar" if is_tar else "zip" if head.startswith(b"PK") else ""):
+    found_form = "tar" if is_tar else "zip" if head.startswith(b"PK") else ""
+    if found is not None and form != found_form:
         raise DataError(f"is {found[0]}", where=archive, remedy=found[1])
 
 

@@ -19,6 +19,7 @@ from PIL import Image
 from mlimages_dataset.core.decimals import is_whole
 from mlimages_dataset.sources.boxes import Instance, as_stated, number_of, of_pixels
 from mlimages_dataset.sources.entries import JUDGING_FLAGS, confidence_of, fault_of_flags, flag_of, name_of
+from mlimages_dataset.sources.nested import is_list
 from mlimages_dataset.tables.schemas import REGION_FLAGS
 
 if TYPE_CHECKING:
@@ -109,7 +110,7 @@ def object_column(schema: pa.Schema, names_of: Mapping[str, tuple[str, ...]]) ->
     """
     for name in (one for one in COLUMNS if one in schema.names):
         kind = schema.field(name).type
-        kind = kind.value_type if _is_list(kind) else kind
+        kind = kind.value_type if is_list(kind) else kind
         keys = [kind.field(at).name for at in range(kind.num_fields)] if pa.types.is_struct(kind) else []
         box, label = (next((key for key in known if key in keys), "") for known in (BOX_KEYS, CLASS_KEYS))
         if box and label:
@@ -125,10 +126,6 @@ def size_of(content: bytes | None) -> tuple[float, float]:
             return float(image.width), float(image.height)
     except Exception:  # noqa: BLE001 - decoders raise exceptions of every kind; the box is a reject
         return float("nan"), float("nan")
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return bool(pa.types.is_list(kind) or pa.types.is_large_list(kind))
 
 
 def _objects(value: object) -> Iterator[Mapping[str, Any]]:

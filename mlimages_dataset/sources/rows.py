@@ -17,6 +17,7 @@ import pyarrow.compute as pc
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.sources.confidence_names import like_confidence
 from mlimages_dataset.sources.layout import NEEDED_COLUMNS, TABLE_COLUMNS
+from mlimages_dataset.sources.nested import is_list
 from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, Reject
 from mlimages_dataset.sources.source import NUMBERS, WRITTEN, refuse_other_scale
 from mlimages_dataset.tables import confidences
@@ -192,16 +193,16 @@ def _one_row_a_label(
     columns = _unstructured(columns, path)
     if separator and _is_text(columns[_LABEL].type):
         columns = {**columns, _LABEL: _split(columns[_LABEL], separator)}
-    if not _is_list(columns[_LABEL].type):
+    if not is_list(columns[_LABEL].type):
         return columns
     one_for_all = bool(separator) and _CONFIDENCE in columns and _is_text(columns[_CONFIDENCE].type)
     if one_for_all:
         columns = {**columns, _CONFIDENCE: _split(columns[_CONFIDENCE], separator)}
-    if _CONFIDENCE in columns and _is_list(columns[_CONFIDENCE].type):
+    if _CONFIDENCE in columns and is_list(columns[_CONFIDENCE].type):
         columns = _aligned(columns, path, log, lines_of, one_for_all=one_for_all)
     label = columns[_LABEL]
     rows = pc.list_parent_indices(label)
-    flat = {name: column.take(rows) for name, column in columns.items() if not _is_list(column.type)}
+    flat = {name: column.take(rows) for name, column in columns.items() if not is_list(column.type)}
     flat[_LABEL] = plain(pc.list_flatten(label))
     if _CONFIDENCE in columns and _CONFIDENCE not in flat:
         flat[_CONFIDENCE] = _each(columns[_CONFIDENCE], label)
@@ -274,10 +275,6 @@ def shown_values(*values: object) -> str:
     """
     texts = ("" if value is None else str(value) for value in values)
     return ", ".join(text if len(text) <= _SHORT else f"{text[: _SHORT - 3]}..." for text in texts)
-
-
-def _is_list(kind: pa.DataType) -> bool:
-    return any(one(kind) for one in (pa.types.is_list, pa.types.is_large_list, pa.types.is_fixed_size_list))
 
 
 def _is_text(kind: pa.DataType) -> bool:

@@ -143,13 +143,12 @@ def _name(info: zipfile.ZipInfo) -> str:
 
 def _stated_name(info: zipfile.ZipInfo) -> bytes:
     """Return the name in UTF-8 that a member states beside one in another encoding; empty if it states none."""
-    extra, crc = info.extra, zlib.crc32(info.orig_filename.encode("cp437"))
+    extra = info.extra
+    expected = b"\x01" + zlib.crc32(info.orig_filename.encode("cp437")).to_bytes(4, "little")
     while extra:
         kind, size = int.from_bytes(extra[:2], "little"), int.from_bytes(extra[2:4], "little")
         field, extra = extra[4 : 4 + size], extra[4 + size :]
-        if kind == _UNICODE_PATH and field[:5] == b"\x01" + crc.to_bytes(
-            4, "little"
-        ):  # else the name was changed since
+        if kind == _UNICODE_PATH and field[:5] == expected:  # else the name was changed since
             return field[5:]
     return b""
 

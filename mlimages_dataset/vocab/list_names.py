@@ -14,6 +14,7 @@ from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.vocab.certainty import single
+from mlimages_dataset.vocab.elsewhere import read_elsewhere
 from mlimages_dataset.vocab.matching import MatchRule, match_classes
 from mlimages_dataset.vocab.near_names import denies, head_of
 from mlimages_dataset.vocab.normalisation import parse_name, spellings
@@ -40,6 +41,8 @@ _NUMBER = re.compile(r"[-_ ]\d+$")
 _PLUS = re.compile(r"(?<=\w\w)\+(?=\w\w)")
 _PATH = re.compile(r"^(?P<top>[\w-]{2,})\.(?:[\w-]+\.)*(?P<name>[^\W\d][\w-]*)$")
 _SPECIES = re.compile(r"^(?P<name>.*\S)\s*[(\[](?P<latin>[A-Z][a-z]+ [a-z]+)[)\]]$")
+_LATIN = re.compile(r"[A-Z][a-z]+ [a-z]+")
+_WORDS = re.compile(r"[^\W\d_]{2,}(?:[ _-][^\W\d_]{2,})+")
 _SQUARE = re.compile(r"^(?P<name>.*\S)\s*\[(?P<words>[^\[\]]+)\]$")
 _APART = re.compile(r"^(?P<first>[^()]*\S)(?: - |\s*: )(?P<second>\S[^()]*)$")
 
@@ -62,16 +65,17 @@ def matches_of_list(
     if again:
         meant = {**decided, **{source_id: match.wnid for source_id, match in found.items() if match.wnid}}
         found |= {match.source_class.source_id: match for match in match_classes(again, context, meant)}
-    return _doubted(found, context.wordnet)
+    return _doubted(found, context)
 
 
-def _doubted(found: Mapping[str, Match], wordnet: WordNet) -> dict[str, Match]:
+def _doubted(found: Mapping[str, Match], context: MatchContext) -> dict[str, Match]:
     """Return the matches of a list, none surer than the share of its names that are nouns, where that is small.
 
-    The list is then of another language (a `Hut` is a hat), or its names are those of models and brands.
+    The list is then of another language (a `Hut` is a hat), or its names are those of models and brands. Most
+    names of several words mean the same in these too.
     """
     strange = sum(
-        match.rule is MatchRule.NOT_IN_WORDNET and not head_of(match.source_class.name, wordnet)
+        match.rule is MatchRule.NOT_IN_WORDNET and not head_of(match.source_class.name, context.wordnet)
         for match in found.values()
     )
     known = 1 - strange / max(len(found), 1)
@@ -79,9 +83,37 @@ def _doubted(found: Mapping[str, Match], wordnet: WordNet) -> dict[str, Match]:
         return dict(found)
     told = f"; {strange} of {len(found)} names of the list are no English nouns"
     return {
-        source_id: replace(match, probability=single(min(match.probability, known)), evidence=match.evidence + told)
+        source_id: match
+        if _is_clear(match, context)
+        else replace(match, probability=single(min(match.probability, known)), evidence=match.evidence + told)
         for source_id, match in found.items()
     }
+
+
+def _is_clear(match: Match, context: MatchContext) -> bool:
+    """Return whether the name of a match has several words, which mean that in any list.
+
+    They are the scientific name of a species, or were read so in other collections, or have one sense and not only
+    capitals at the beginning, as those of models have (the aeroplane `Tiger Moth`).
+    """
+    name = match.source_class.name
+    if match.wnid is None or not _WORDS.fullmatch(name):
+        return False
+    read = read_elsewhere(parse_name(name), context.read)
+    if read is not None and read.wnid == match.wnid and not read.broader:
+        return True
+    words = re.split(r"[ _-]", name)
+    is_spelled_so = any(word.islower() for word in words[1:]) or _is_species(
+        " ".join(words), match.wnid, context.wordnet
+    )
+    return match.rule is MatchRule.ONLY_SENSE and is_spelled_so
+
+
+def _is_species(name: str, wnid: str, wordnet: WordNet) -> bool:
+    """Return whether a name, in any case, is the scientific one of an animal or a plant."""
+    synset = wordnet.index_of_wnid[wnid]
+    latin = [one.casefold() for one in wordnet.lemmas[synset] if _LATIN.fullmatch(one)]
+    return wordnet.lexicographer_files[synset] in {"noun.animal", "noun.plant"} and name.casefold() in latin
 
 
 def _with_species(classes: Iterable[SourceClass], wordnet: WordNet) -> list[SourceClass]:

@@ -56,7 +56,7 @@ _SMALL_LIST = 200
 _EMPHASIS, _EMPHASIS_A_NAT = 1.5, 2.0
 """How much more: at least, and for each nat by which the list is narrower than WordNet (decision 2)."""
 _OF_THE_FILE_SCORE = 7.0
-"""What senses are ahead by that only share a lexicographer file with the words in brackets (decision 2)."""
+"""Score of a sense for sharing a lexicographer file, and no more, with the words in brackets (decision 2)."""
 _PARTS = re.compile(r"[,;/]")
 """What separates words in brackets."""
 _MIN_SQUASHED = 5

@@ -5,13 +5,13 @@ Classes with the same synset become one category; every category is below one of
 
 from __future__ import annotations
 
-import re
 from collections import defaultdict
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import VocabularyError
 from mlimages_dataset.sources.classes import OWN_WNID, SourceClass
+from mlimages_dataset.sources.folders import is_wnid
 from mlimages_dataset.vocab.certainty import CONTRADICTED, ELSEWHERE, HEAD_FACTOR, LISTED, single
 from mlimages_dataset.vocab.disagreements import contradicts
 from mlimages_dataset.vocab.elsewhere import read_elsewhere
@@ -51,7 +51,6 @@ _MOST_PARENTS = 100
 """Of a class, one above the other, in a user's list; WordNet's longest path has 18."""
 _TOLD_OF_CYCLE = 8
 """So many ids of a cycle are told."""
-_WNID = re.compile(r"n\d{8}")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -175,9 +174,7 @@ def merged_vocabulary(
     """
     grounds = _Grounds(network, reviewed)
     # Without refinements: a long tail of rare synsets says little about what a name usually means.
-    imagenet = frozenset(
-        c.source_id for one in lists if not one.finer for c in one.classes if _WNID.fullmatch(c.source_id)
-    )
+    imagenet = frozenset(c.source_id for one in lists if not one.finer for c in one.classes if is_wnid(c.source_id))
     elsewhere = {} if reviewed.readings is None else reviewed.readings.elsewhere
     context = MatchContext(
         wordnet=network,
@@ -259,9 +256,9 @@ def _proposals(one: ClassList, context: MatchContext, reviewed: Reviewed, own: C
     classes = list(first.values())
     overrides = {} if reviewed.readings is None else reviewed.readings.matches(one.source, classes)
     overrides |= {row.source_id: row for row in reviewed.matches if row.source == one.source}
-    told = {c.source_id for c in classes if c.wnid or _WNID.fullmatch(c.source_id)} | set(overrides)
+    told = {c.source_id for c in classes if c.wnid or is_wnid(c.source_id)} | set(overrides)
     named = [c for c in classes if c.source_id not in told]
-    decided = {c.source_id: c.wnid for c in classes if _WNID.fullmatch(c.wnid)}
+    decided = {c.source_id: c.wnid for c in classes if is_wnid(c.wnid)}
     decided |= {source_id: row.wnid for source_id, row in overrides.items() if source_id in first and row.wnid}
     matches = matches_of_list(named, context, decided)
     unnamed = [m for m in matches.values() if not m.source_class.parent]
@@ -350,7 +347,7 @@ def _matches_of_parents(
     classes = list(classes)
     ids = {one.source_id for one in classes}
     texts = sorted({one.parent for one in classes if one.parent} - ids)
-    nouns = [SourceClass(text, text) for text in texts if not _WNID.fullmatch(text) and not OWN_WNID.fullmatch(text)]
+    nouns = [SourceClass(text, text) for text in texts if not is_wnid(text) and not OWN_WNID.fullmatch(text)]
     return {match.source_class.source_id: match for match in match_classes(nouns, context, decided)} if nouns else {}
 
 
@@ -361,7 +358,7 @@ def _with_listed_parents(
     row_of_id = {row.source_id: row for row in rows}
 
     def is_resolved(row: MappingRow) -> bool:
-        known = _WNID.fullmatch(row.wnid) or row.wnid in own
+        known = is_wnid(row.wnid) or row.wnid in own
         return row.rule != Rule.LISTED_PARENT.value or bool(known and row.wnid not in row_of_id)
 
     def resolved(row: MappingRow, depth: int = 0) -> MappingRow:

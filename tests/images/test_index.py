@@ -16,7 +16,7 @@ from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.images import index as module
 from mlimages_dataset.images import indexed
 from mlimages_dataset.images.index import ImageIndex
-from mlimages_dataset.pipeline.records import Manifest
+from mlimages_dataset.pipeline.records import Manifest, read_manifest
 from mlimages_dataset.pipeline.verify import verify_folder
 from mlimages_dataset.tables.files import write_bytes
 from mlimages_dataset.tables.parts import MANIFEST_NAME
@@ -74,6 +74,18 @@ def test_it_is_made_once_and_a_changed_folder_gets_another(tmp_path: Path, monke
     assert [ImageIndex.open(folder).image_id(0)] == ["z"]
     assert not kept.exists()
     assert len(list(folder.glob(".cache-*"))) == 1
+
+
+def test_opening_it_reads_the_manifest_once(folder: Location, monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[Location] = []
+
+    def counted(path: Location) -> Manifest:
+        read.append(path)
+        return read_manifest(path)
+
+    monkeypatch.setattr(module, "read_manifest", counted)
+    ImageIndex.open(folder)
+    assert read == [folder]
 
 
 def test_verify_takes_it_for_no_stranger_and_a_rerun_for_no_build(tmp_path: Path) -> None:

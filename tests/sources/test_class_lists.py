@@ -5,11 +5,13 @@ from __future__ import annotations
 import json
 from typing import TYPE_CHECKING
 
+import pandas as pd
 import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlimages_dataset.api.vocabularies import class_columns
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.sources.class_lists import (
     TencentRow,
@@ -302,17 +304,60 @@ def test_the_published_trees_longest_path_has_16_edges(shared_data: Path) -> Non
 
 
 @pytest.mark.parametrize(
-    ("column", "near"),
-    [("wnids", "wnid"), ("wn_id", "wnid"), ("parents", "parent"), ("parent_id", "parent"), ("Synsets", "synset")],
+    ("column", "near", "cells"),
+    [
+        ("wnids", "wnid", ("n02084071", "")),
+        ("wn_id", "wnid", ("n02084071", "n02084071")),
+        ("wnid2", "wnid", ("n02084071", "?")),
+        ("parents", "parent", ("n02084071", "n02084071")),
+        ("parent_id", "parent", ("2", "")),
+        ("parent_name", "parent", ("Animal", "")),
+        ("parentName", "parent", ("Animal", "none")),
+        ("patent", "parent", ("", "dog")),
+        ("Synsets", "synset", ("dog.n.01", "")),
+        ("wnids", "synset", ("dog.n.01", "")),
+        ("wordnet_synset", "wnid", ("n02084071", "")),
+    ],
 )
-def test_a_column_that_is_spelled_like_one_that_is_read_is_told(column: str, near: str) -> None:
+def test_a_column_that_is_spelled_like_one_that_is_read_and_holds_that_is_told(
+    column: str, near: str, cells: tuple[str, str]
+) -> None:
     told = f"has a column {column.lower()}, which is not read, and no column {near}; rename it to {near}, or to"
-    with pytest.raises(DataError, match=told):
-        parse_class_table([f"id,name,{column}", "1,dog,n02084071"], "a.csv")
-    with pytest.raises(DataError, match=told):
-        classes_of_table(pa.table({"id": ["1"], "name": ["dog"], column: ["n02084071"]}), "a.parquet")
-    both = parse_class_table([f"id,name,{near},{column}", "1,dog,,x"], "a.csv")
-    assert [one.source_id for one in both] == ["1"]
+    columns = {"id": ["1", "2"], "name": ["dog", "animal"], column: list(cells)}
+    rows = [",".join(row) for row in (columns, *zip(*columns.values(), strict=True))]
+    if "none" not in cells and "?" not in cells:  # at least most cells
+        with pytest.raises(DataError, match=told):
+            parse_class_table(rows, "a.csv")
+        with pytest.raises(DataError, match=told):
+            classes_of_table(pa.table(columns), "a.parquet")
+        with pytest.raises(DataError, match=told):
+            class_columns(pd.DataFrame(columns), "the frame")
+    else:
+        assert len(parse_class_table(rows, "a.csv")) == 2
+    both = parse_class_table([f"{rows[0]},{near}", *(f"{row}," for row in rows[1:])], "a.csv")
+    assert [one.source_id for one in both] == ["1", "2"]
+
+
+@pytest.mark.parametrize(
+    "column", ["parents", "patent", "apparent", "parenting", "transparent", "wnid2", "synset_count"]
+)
+@pytest.mark.parametrize("cells", [("1", "2"), ("yes", "no"), ("", ""), ("US123", "x.y"), ("ann; bob", "n0208")])
+@pytest.mark.filterwarnings("ignore:.*is not read")
+def test_a_column_that_is_only_spelled_alike_is_passed_over(column: str, cells: tuple[str, str]) -> None:
+    if (column, cells) == ("parents", ("1", "2")):
+        return  # these may be ids
+    columns = {"id": ["1", "2"], "name": ["dog", "animal"], column: list(cells)}
+    rows = [",".join(row) for row in (columns, *zip(*columns.values(), strict=True))]
+    expected = [SourceClass("1", "dog"), SourceClass("2", "animal")]
+    assert parse_class_table(rows, "a.csv") == expected
+    assert classes_of_table(pa.table(columns), "a.parquet") == expected
+    assert list(class_columns(pd.DataFrame(columns), "the frame")) == ["id", "name"]
+
+
+@pytest.mark.parametrize("cells", [[["animal"], []], [True, False], [None, None]])
+def test_a_column_that_is_only_spelled_alike_may_hold_no_text(cells: list[object]) -> None:
+    table = pa.table({"id": ["1", "2"], "name": ["dog", "animal"], "apparent": cells})
+    assert len(classes_of_table(table, "a.parquet")) == 2
 
 
 def test_other_columns_of_a_class_list_are_left_alone() -> None:

@@ -395,6 +395,21 @@ def test_columns_within_columns_are_named_by_paths(tmp_path: Path, label: str) -
             read_statements("parquet", [path], Layout(columns=("image_id=image.path", f"label={absent}")))
 
 
+@pytest.mark.parametrize("label", ["objects.list.element.name", "objects.name"])
+def test_columns_within_lists_of_one_length_are_named_by_paths(tmp_path: Path, label: str) -> None:
+    kind = pa.list_(pa.struct([("name", pa.string())]), 2)
+    objects = pa.array([[{"name": "dog"}, {"name": "cat"}], [{"name": "cow"}, {"name": "dog"}]], kind)
+    pq.write_table(pa.table({"image_id": ["a", "b"], "objects": objects}), tmp_path / "a.parquet")
+    layout = Layout(columns=("image_id=image_id", f"label={label}"))
+    found, _ = read_statements("parquet", [tmp_path / "a.parquet"], layout)
+    assert [tuple(row.values())[:2] for row in found.to_pylist()] == [
+        ("a", "dog"),
+        ("a", "cat"),
+        ("b", "cow"),
+        ("b", "dog"),
+    ]
+
+
 @pytest.mark.parametrize("block", [1, 7, 1 << 20])
 def test_a_json_array_states_what_its_lines_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, block: int) -> None:
     monkeypatch.setattr(json_items, "BLOCK_BYTES", block)

@@ -22,7 +22,7 @@ from mlimages_dataset.vocab.wordnet import load_wordnet
 from tests.vocab.matching_truth import packaged_imagenet_11k
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Callable, Sequence
 
     from mlimages_dataset.vocab.matching import Match
 
@@ -125,6 +125,29 @@ MODELS = ["A320", "A380", "B747", "MD-80", "Il-76", "Spitfire", "Tornado", "Conc
 def test_a_list_of_few_english_nouns_is_sure_of_none(names: list[str]) -> None:
     assert all(one.probability < SURE for one in matches(names) if one.wnid)
     assert any("are no English nouns" in one.evidence for one in matches(names) if one.wnid)
+
+
+STRANGERS = ["zxqv", "zxqw", "zxqx", "zxqy", "zxqz", "zxqvus zxqwa"]
+SPECIES = ["Turdus merula", "Corvus corax", "Falco peregrinus"]
+
+
+@pytest.mark.parametrize("written", [str, str.lower, str.title, lambda name: name.replace(" ", "_")])
+def test_scientific_names_are_as_sure_in_a_list_of_which_wordnet_has_half(written: Callable[[str], str]) -> None:
+    names = [*map(written, SPECIES), "Parus major", "Sitta nova", "Anser brachyrhynchus", "Acanthis cabaret"]
+    found = matches(names)
+    assert all(one.wnid and one.probability >= SURE for one in found[: len(SPECIES)])
+    assert found[0].wnid == "n01558594"
+
+
+@pytest.mark.parametrize("others", [HUND, CHIEN, PERRO, MODELS, STRANGERS])
+def test_names_of_several_words_are_as_sure_in_any_list(others: list[str]) -> None:
+    names = ["golden retriever", "Fire Hydrant", "eau de vie", "arroz con pollo"]
+    assert all(one.probability >= SURE for one in matches([*names, *others, *STRANGERS])[: len(names)])
+
+
+def test_names_of_models_may_be_animals() -> None:
+    found = matches(["Tiger Moth", "Black Widow", "Puma", "Equus", "F-16", *MODELS, *STRANGERS])
+    assert not any(one.probability >= SURE for one in found)
 
 
 @pytest.mark.parametrize("names", KINDS.values())

@@ -6,8 +6,9 @@ import pandas as pd
 import pytest
 
 import mlimages_dataset as ml
+from mlimages_dataset.vocab.elsewhere import EVERYDAY
 from mlimages_dataset.vocab.normalisation import parse_name
-from mlimages_dataset.vocab.readings import EVERYDAY, Reading, Readings, packaged_readings
+from mlimages_dataset.vocab.readings import Reading, Readings, packaged_readings
 
 PERSON, MOTORCYCLE, FELINE = "n00007846", "n03790512", "n02120997"
 

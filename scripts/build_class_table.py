@@ -14,12 +14,16 @@ from typing import TYPE_CHECKING
 import click
 
 import mlimages_dataset as ml
+from mlimages_dataset.vocab.certainty import READ_ALONE
 from mlimages_dataset.vocab.readings import Agreement, Reading, packaged_readings
+from mlimages_dataset.vocab.wordnet import load_wordnet
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     import pandas as pd
+
+    from mlimages_dataset.vocab.wordnet import WordNet
 
 PAGE = Path("docs/explain/classes.md")
 _NARROWER = ("reviewed: nearest parent", "parent given in the list")
@@ -32,6 +36,13 @@ broader synset counts; where they differ otherwise, a third one decided, or the 
 answers are in `mlimages_dataset/vocab/data/senses.csv`, with all readings and the reason. Names with one concrete
 sense were not read, and what people had decided (`reviewed.toml`) stands.
 
+"""
+_HARDEST = """
+**The hardest names** are those of which all three readings differ. The third one counts, with a probability of a third
+in the table `mapping`. *<* means a kind of the synset, and *-* that no synset fits:
+
+| name | first reading | second | third | its reason |
+|---|---|---|---|---|
 """
 _TABLES = """
 Below, *=* means the synset itself, *<* a kind of it for which WordNet has no synset: the class gives its images that
@@ -49,7 +60,7 @@ def page() -> str:
     )
     mapping, categories = vocabulary.to_pandas("mapping"), vocabulary.to_pandas()
     names = dict(zip(categories["wnid"], categories["name"], strict=True))
-    text = _HEAD + "\n".join(_agreements()) + "\n" + _TABLES
+    text = _HEAD + "\n".join(_agreements()) + "\n" + _HARDEST + "\n".join(_hardest()) + "\n" + _TABLES
     for source, title in (("open-images", "Open Images' 601 box classes"), ("coco", "COCO's 80 classes")):
         rows = mapping[mapping["source"] == source].sort_values("source_name", key=lambda column: column.str.lower())
         text += f"\n## {title}\n\n| class | | synset | |\n|---|---|---|---|\n" + "\n".join(_rows(rows, names)) + "\n"
@@ -67,6 +78,22 @@ def _agreements() -> Iterator[str]:
         found = Agreement.of(rows)
         agreed = f"{found.agree:,} ({found.agree / found.names:.1%})"
         yield f"| {source} | {found.names:,} | {agreed} | {found.broader:,} | {found.third:,} | {found.joined:,} |"
+
+
+def _hardest() -> Iterator[str]:
+    """Yield a row for each name of which no two readings agree."""
+    wordnet = load_wordnet()
+    for reading in packaged_readings().by_id.values():
+        if reading.probability == READ_ALONE:
+            answers = (_in_words(answer, wordnet) for answer in reading.readings)
+            yield f"| {reading.name} | {' | '.join(answers)} | {reading.reason} |"
+
+
+def _in_words(answer: str, wordnet: WordNet) -> str:
+    """Return a reading such as `<n02958343`, or `-`, with the first name of its synset."""
+    wnid = answer.lstrip("<")
+    name = wordnet.name(wordnet.index_of_wnid[wnid]).split(", ")[0] if wnid in wordnet.index_of_wnid else ""
+    return f"{'< ' if answer.startswith('<') else ''}{name or answer}"
 
 
 def _rows(rows: pd.DataFrame, names: dict[str, str]) -> Iterator[str]:

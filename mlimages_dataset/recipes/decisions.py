@@ -185,6 +185,12 @@ def _of_pictures(summary: PicturesSummary) -> Iterator[Decision]:
         told += [f"{n_others:,} files of other suffixes"] if n_others else []
         told += [_names(first, summary.unread - n_of_suffix)] if first else []
         yield Decision("files that are no picture", f"{_number(summary.unread, 'file')}: {', '.join(told)}")
+    if summary.splits:
+        text = (
+            f"the pictures lie in {', '.join(summary.splits)}, and this build divides all of them anew into training "
+            "and validation images: to keep those of a test apart, start with the folders of the others alone"
+        )
+        yield Decision("folders of splits", text)
     if summary.repeated:
         first = [f"{one.image_id} ({one.detail})" for one in summary.first_repeated]
         text = f"{_number(summary.repeated, 'picture')}, of which only the labels are kept: rename one of each two"

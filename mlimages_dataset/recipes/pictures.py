@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import itertools
 import posixpath
+import re
 from collections import Counter
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -45,6 +46,8 @@ IMAGES_FOLDER = "images"
 PICTURES = "pictures"
 """The stage that joins pictures and labels."""
 _LISTED = 10
+_TRAINED, _TESTED = "(?i:train|training)", "(?i:val|valid|validation|dev|test|testing)"
+"""Folders that divide pictures, as forms of data sets call them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -97,6 +100,7 @@ class PicturesSummary:
         likely: of the ids in `first_without_picture`, those that are another way to write a picture's, and that one.
         unread_of_suffix: the suffixes that several files have that are no pictures at all, with the number of these
             files, and one of them; most first.
+        splits: the folders in which the pictures lie that are named as parts for training and for tests.
     """
 
     pictures: int
@@ -110,6 +114,7 @@ class PicturesSummary:
     first_repeated: tuple[Unread, ...] = ()
     likely: tuple[tuple[str, str], ...] = ()
     unread_of_suffix: tuple[tuple[str, int, str], ...] = ()
+    splits: tuple[str, ...] = ()
 
     @property
     def unlabelled(self) -> int:
@@ -230,6 +235,7 @@ def _join(
         first_repeated=repeated[1],
         likely=likely,
         unread_of_suffix=of_suffix,
+        splits=splits_of(store.image_ids),
     )
     return StageResult((), summary)
 
@@ -247,6 +253,17 @@ def _labelled(store: ImageStore, annotations: Sequence[Location]) -> tuple[NDArr
             without += len(missing)
             first += ids.take(missing[: _LISTED - len(first)]).to_pylist()
     return labelled, without, first
+
+
+def splits_of(image_ids: pa.LargeStringArray) -> tuple[str, ...]:
+    """Return the names of the folders, the first or second of an id, that are parts for training and for tests.
+
+    There are none where only parts of one of these kinds are: `train` may be a class.
+    """
+    found = pc.struct_field(pc.extract_regex(image_ids, rf"^(?:[^/]+/)?(?P<split>{_TRAINED}|{_TESTED})/"), "split")
+    names = sorted(name for name in pc.unique(found).to_pylist() if name is not None)
+    is_trained = [re.fullmatch(_TRAINED, name) is not None for name in names]
+    return tuple(names) if any(is_trained) and not all(is_trained) else ()
 
 
 def folder_above(stated: Sequence[str], of_pictures: pa.LargeStringArray) -> str:

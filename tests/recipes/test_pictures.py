@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlimages_dataset.recipes.pictures import likely_ids
+from mlimages_dataset.recipes.pictures import likely_ids, splits_of
 
 NAMES = st.text("abcÄß", min_size=1, max_size=3)
 PATHS = st.lists(NAMES, min_size=1, max_size=3).map("/".join)
@@ -41,3 +41,20 @@ def test_what_is_told_is_a_picture_whose_path_ends_alike(stated: list[str], pict
     for one in stated:
         ends = [picture for picture in pictures if f"/{one}".lower().endswith(f"/{picture}".lower())]
         assert (found.get(one, "") in ends) if ends else (one not in found)
+
+
+@pytest.mark.parametrize(
+    ("ids", "splits"),
+    [
+        (["train/cat/1", "valid/cat/2", "test/dog/3"], ("test", "train", "valid")),
+        (["images/train/a", "images/val/b"], ("train", "val")),
+        (["Training/a/b", "TESTING/c"], ("TESTING", "Training")),
+        (["train/1", "boat/2"], ()),
+        (["val/a", "test/b"], ()),
+        (["trains/1", "tests/2"], ()),
+        (["train", "test"], ()),
+        ([], ()),
+    ],
+)
+def test_folders_of_splits_are_parts_for_training_and_for_tests(ids: list[str], splits: tuple[str, ...]) -> None:
+    assert splits_of(pa.array(ids, pa.large_string())) == splits

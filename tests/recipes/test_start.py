@@ -320,3 +320,13 @@ def test_pictures_of_one_id_are_told_as_such_and_names_of_any_kind_are_joined(tm
     assert found["pictures with one id"].endswith(told)
     assert not {"files that are no picture", "labels without a picture"} & set(found)
     assert {"dog/1", "dog/a\tb", "dog/c\nd", "tabby cat/ÿ"} <= set(labels_of(built)["image_id"])
+
+
+def test_it_is_told_that_the_splits_of_folders_are_not_kept(tmp_path: Path) -> None:
+    for number, name in enumerate(("train/dog/a", "train/cat/b", "test/dog/c")):
+        (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "photos" / f"{name}.jpg").write_bytes(picture(number))
+    (told,) = ml.start(tmp_path / "photos", out=tmp_path / "all").decisions
+    assert told.kind == "folders of splits"
+    assert told.text.startswith("the pictures lie in test, train, and this build divides all of them anew")
+    assert ml.start(tmp_path / "photos" / "train", out=tmp_path / "train").decisions == ()

@@ -101,15 +101,15 @@ def _inside(place: Location) -> list[Location]:
 def stated_folders(said: Sequence[Said]) -> list[str]:
     """Return the folders that class lists say are classes, although their names are such as parts of collections have.
 
-    There are none where files say what pictures show.
+    There are none where files say what pictures show. Class lists are read in any case, so that a fault in one is told
+    before a build is replaced.
 
     Raises:
         UsageError, DataError: a class list cannot be read.
     """
-    if any(one.form for one in said):
-        return []
-    lists = VocabularyFiles(classes=tuple((one.path.name, one.path) for one in said))
-    return names_of_parts(each.source_id for one in read_class_lists(lists) for each in one.classes)
+    named = tuple((one.path.name, one.path) for one in said if not one.form)
+    found = read_class_lists(VocabularyFiles(classes=named))
+    return [] if len(named) < len(said) else names_of_parts(each.source_id for one in found for each in one.classes)
 
 
 def pictures_in(photos: Sequence[Location], said: Sequence[Said]) -> str:

@@ -88,6 +88,12 @@ def test_the_line_that_is_advised_decides_and_a_failed_run_says_what_to_do(
     (line,) = unsure.lines
     mine = tmp_path / "mine.csv"
 
+    mine.write_text(HEADER + line.replace(MOTORCYCLE, "n1234") + "\n", "utf-8")
+    with pytest.raises(ml.MLImagesError, match="the wnid is 'n1234'") as told:
+        ml.start(photos, classes=[given, mine], out=out, overwrite=True)
+    assert "replaced" not in str(told.value), "a list that cannot be read is told before anything is replaced"
+    assert ml.show(out, "a").images
+
     mine.write_text(HEADER + line.replace(MOTORCYCLE, "n99999999") + "\n", "utf-8")
     with pytest.raises(ml.MLImagesError, match="is replaced in part: run again with --overwrite"):
         ml.start(photos, classes=[given, mine], out=out, overwrite=True)

@@ -19,6 +19,7 @@ from mlimages_dataset.core.arguments import check
 from mlimages_dataset.core.decimals import is_whole
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.images.registry import open_store
+from mlimages_dataset.images.store import pictures_of
 from mlimages_dataset.pipeline.records import read_manifest, summary_of
 from mlimages_dataset.tables.label_search import count_with, ids_below, images_with, rows_of_image
 from mlimages_dataset.tables.parts import MANIFEST_NAME
@@ -74,7 +75,7 @@ def show(
         tuple(_category(labels, one) for one in _senses(labels.vocabulary, what)),
     )
     if not (found.images or found.categories):
-        raise _nothing(labels, str(what))
+        raise _nothing(labels, str(what), places.images)
     return found
 
 
@@ -84,7 +85,11 @@ def _senses(vocabulary: Vocabulary, what: str | int) -> list[int]:
     return list(dict.fromkeys([*index, *vocabulary.senses(text)]))
 
 
-def _nothing(labels: Labels, what: str) -> UsageError:
+def _nothing(labels: Labels, what: str, images: Location | None) -> UsageError:
+    if images is not None and pictures_of(open_store(images), image_id(what)):
+        return UsageError(
+            f"the picture {what!r} has no label", where=labels.folder, remedy="state what it shows, and build again"
+        )
     found = labels.vocabulary.search(what, limit=_SUGGESTIONS)
     near = [f"{name.partition(',')[0]} ({wnid})" for name, wnid in zip(found["name"], found["wnid"], strict=True)]
     ids = ids_below(labels.parts(), image_id(what), _SUGGESTIONS)

@@ -69,6 +69,14 @@ def test_the_pictures_are_in_shards_that_loaders_read(built: Build) -> None:
     assert store.read(number) == picture(0)
 
 
+def test_a_picture_without_a_label_is_told_as_that(built: Build) -> None:
+    for name in ("images/e", "images/e.png"):
+        with pytest.raises(ml.MLImagesError, match=f"the picture '{name}' has no label; state what it shows"):
+            ml.show(built.folder, name)
+    with pytest.raises(ml.MLImagesError, match="no image and no category is called 'images/f'"):
+        ml.show(built.folder, "images/f")
+
+
 def test_what_needs_a_decision_is_named_with_the_line_to_write(built: Build) -> None:
     found = {one.kind: one for one in built.decisions}
     assert set(found) == {"class that fits nothing", "files that are no picture", "pictures without a label"}

@@ -351,7 +351,8 @@ def _match(named: NamedSenses, around: Surroundings, read: ReadElsewhere | None 
     there = set() if read is None else ancestors(around.wordnet, around.wordnet.index_of_wnid[read.wnid])
     named = _as_spelled(named if read is None else with_read(named, read, there, around.wordnet), around)
     features = feature_matrix(named.allowed, around)
-    scores = _scores(named, features, read, there, around.emphasis)
+    ahead = 0.0 if read is None else read.score_in(around.emphasis)
+    scores = _scores(named, features, there, ahead)
     order = np.argsort(-scores, kind="stable")
     best = named.allowed[order[0]]
     ranked = [named.allowed[i].synset for i in order]
@@ -379,19 +380,13 @@ def _match(named: NamedSenses, around: Surroundings, read: ReadElsewhere | None 
 
 
 def _scores(
-    named: NamedSenses,
-    features: NDArray[np.float64],
-    read: ReadElsewhere | None,
-    there: Collection[int],
-    emphasis: float,
+    named: NamedSenses, features: NDArray[np.float64], there: Collection[int], ahead: float
 ) -> NDArray[np.float64]:
-    """Return the score of each allowed sense, shape (S,), by its features, shape (S, F), and what favours it."""
-    favoured = np.array([one.synset in named.favoured for one in named.allowed])
-    scores: NDArray[np.float64] = _OF_THE_FILE_SCORE * favoured
-    if read is None:
-        return scores + features @ _weights()
-    agree = np.array([one.synset in there for one in named.allowed])
-    return scores + features @ (_weights() * np.where(_OF_THE_LIST, 1, _READ_SHARE)) + read.score_in(emphasis) * agree
+    """Return the score of each allowed sense, shape (S,), by features, shape (S, F); those read elsewhere are ahead."""
+    shares = np.where(_OF_THE_LIST, 1, _READ_SHARE) if there else 1
+    favoured = [(_OF_THE_FILE_SCORE * (one.synset in named.favoured), one.synset in there) for one in named.allowed]
+    scores: NDArray[np.float64] = features @ (_weights() * shares) + np.array(favoured) @ (1, ahead)
+    return scores
 
 
 def _unmatched(named: NamedSenses, wordnet: WordNet) -> Match:

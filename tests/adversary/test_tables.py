@@ -193,8 +193,9 @@ def test_a_hostile_table_is_read_or_refused_with_a_sentence(kind: str, built: Pa
     for number in range(FILES):
         generator = np.random.default_rng([len(kind), number])
         if number % 2:
-            with contextlib.suppress(pa.ArrowInvalid):  # nulls where there can be none: a file that ends there
+            with contextlib.suppress(pa.ArrowInvalid):  # nulls where there can be none: pyarrow leaves no file
                 pq.write_table(hostile_table(table, generator), path)
+            path.touch()
         else:
             path.write_bytes(damaged(content, generator))
         check_told(lambda: one.read(folder), path, tmp_path / f"{number}-{path.name}")

@@ -14,16 +14,7 @@ import pyarrow.compute as pc
 
 from mlimages_dataset.api import folders
 from mlimages_dataset.api.arguments import ARGUMENTS
-from mlimages_dataset.api.frames import (
-    columns_of,
-    decoded,
-    file_of,
-    listed,
-    place,
-    strings,
-    text_lists,
-    written,
-)
+from mlimages_dataset.api.frames import columns_of, decoded, file_of, listed, place, strings, text_lists, written
 from mlimages_dataset.api.messages import told_as, warn
 from mlimages_dataset.api.tables import Tables, label_frame, made_by, refuse_other_tables
 from mlimages_dataset.api.vocabularies import folder_of, refuse_other

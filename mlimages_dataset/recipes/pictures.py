@@ -25,6 +25,7 @@ from mlimages_dataset.images.stage import INGEST, IngestOptions, IngestSummary, 
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.pipeline.records import StageResult, read_manifest, summary_of
 from mlimages_dataset.pipeline.stage import Stage
+from mlimages_dataset.sources.folders import PARTS_TO_TEST, PARTS_TO_TRAIN
 from mlimages_dataset.sources.samples import suffix_of
 from mlimages_dataset.tables.files import prefixed
 from mlimages_dataset.tables.parquet import scan_table, table_digests, table_parts
@@ -46,8 +47,6 @@ IMAGES_FOLDER = "images"
 PICTURES = "pictures"
 """The stage that joins pictures and labels."""
 _LISTED = 10
-_TRAINED, _TESTED = "(?i:train|training)", "(?i:val|valid|validation|dev|test|testing)"
-"""Folders that divide pictures, as forms of data sets call them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,9 +259,10 @@ def splits_of(image_ids: pa.LargeStringArray) -> tuple[str, ...]:
 
     There are none where only parts of one of these kinds are: `train` may be a class.
     """
-    found = pc.struct_field(pc.extract_regex(image_ids, rf"^(?:[^/]+/)?(?P<split>{_TRAINED}|{_TESTED})/"), "split")
+    pattern = rf"(?i)^(?:[^/]+/)?(?P<split>{PARTS_TO_TRAIN}|{PARTS_TO_TEST})/"
+    found = pc.struct_field(pc.extract_regex(image_ids, pattern), "split")
     names = sorted(name for name in pc.unique(found).to_pylist() if name is not None)
-    is_trained = [re.fullmatch(_TRAINED, name) is not None for name in names]
+    is_trained = [re.fullmatch(PARTS_TO_TRAIN, name, re.IGNORECASE) is not None for name in names]
     return tuple(names) if any(is_trained) and not all(is_trained) else ()
 
 

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.sources.boxes import DocumentSource, Instance, as_stated, number_of, of_pixels, statements_of
 from mlimages_dataset.sources.classes import OWN_WNID, SourceClass
-from mlimages_dataset.sources.entries import confidence_of, fault_of_flags, flag_of, name_of
+from mlimages_dataset.sources.entries import as_whole, confidence_of, fault_of_flags, flag_of, name_of
 from mlimages_dataset.sources.folders import is_wnid
 from mlimages_dataset.sources.json_items import items_of
 from mlimages_dataset.sources.polygons import Polygons, rings_of
@@ -46,8 +46,6 @@ _FLAG_OF_KEY = {flag: flag for flag in REGION_FLAGS} | {
 _KEYS = tuple(key for key in _FLAG_OF_KEY if key not in REGION_FLAGS)
 
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")
-_MOST_EXACT = 2.0**53
-"""Beyond, a float may stand for several whole numbers."""
 
 
 class Coco(DocumentSource):
@@ -172,9 +170,8 @@ def _flags(named: Mapping[str, Any]) -> frozenset[str]:
 
 
 def _key(value: object) -> _Key | None:
-    """Return a number or text as an identifier, None for other values; some tools write 1 as 1.0."""
-    if isinstance(value, float) and value.is_integer() and abs(value) < _MOST_EXACT:
-        return int(value)
+    """Return a number or text as an identifier, None for other values."""
+    value = as_whole(value)
     return value if isinstance(value, (int, str)) and not isinstance(value, bool) else None
 
 

@@ -31,11 +31,13 @@ def name_of(value: object) -> str:
     >>> [name_of(one) for one in ("dog", 7, 7.0, 7.5, True, None, ["dog"])]
     ['dog', '7', '7', '', '', '', '']
     """
-    if isinstance(value, float) and value.is_integer() and abs(value) < _MOST_EXACT:
-        value = int(value)
-    if isinstance(value, bool) or not isinstance(value, str | int):
-        return ""
-    return str(value)
+    value = as_whole(value)
+    return str(value) if isinstance(value, str | int) and not isinstance(value, bool) else ""
+
+
+def as_whole(value: object) -> object:
+    """Return a float that stands for one whole number as that, any other value as it is; some tools write 1 as 1.0."""
+    return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < _MOST_EXACT else value
 
 
 def confidence_of(entry: Mapping[str, object]) -> float | str:

@@ -16,8 +16,10 @@ _WITHOUT_CLASS = re.compile(r"ILSVRC20\d\d_(?:val|test)_\d+(?:\D|$)")
 MASKS_OF_VOC = ("SegmentationClass", "SegmentationObject")
 MASK_OF_OPEN_IMAGES = re.compile(r"(?P<image>[0-9a-f]{16})_(?P<tag>m[0-9a-z_]*_[0-9a-f]{8})\.png")
 """The name of a mask of Open Images: its picture, its label and its box."""
+PARTS_TO_TRAIN, PARTS_TO_TEST = "train|training", "val|valid|validation|dev|test|testing"
+"""Names of folders that divide the pictures of a collection, as a pattern."""
 _WORDS_OF_PARTS = (
-    "train|training|trn|val|valid|validation|test|testing|dev|eval|extra|trainval|unlabell?ed|query|gallery",
+    f"{PARTS_TO_TRAIN}|{PARTS_TO_TEST}|trn|eval|extra|trainval|unlabell?ed|query|gallery",
     "images?|imgs?|pictures?|pics?|photos?|photographs?|jpe?gs?|pngs?|jpegimages|data|dataset|set|split",
     "parts?|shards?|batch(?:es)?|chunks?|folds?|tars?|archives?|dir|folder|subset|download(?:s|ed)?|raw",
     "masks|labels|annotations|segmentations|ground_?truth|gt|xmls|thumbnails|thumbs|cache|backups?|originals?|resized|lr|hr",

@@ -26,8 +26,10 @@ if TYPE_CHECKING:
     from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 _FIRST_AT_ONCE = 1 << 8
-_NAMED = 5
 """Images of a category that are looked at first; four times as many each time that these are not enough."""
+
+_COUNTED_AT_ONCE = 1 << 20
+_NAMED = 5
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -128,10 +130,14 @@ class Memberships:
     def __len__(self) -> int:
         return len(self.starts) - 1
 
-    def counts(self, images: NDArray[np.int64]) -> NDArray[np.int64]:
-        """Return the number of images of each category among some images, int64, shape (C,)."""
+    def counts(self, images: NDArray[np.int64] | None = None) -> NDArray[np.int64]:
+        """Return the number of images of each category, among some images or all, int64, shape (C,)."""
         counts = np.zeros(self.n_classes, np.int64)
-        _count(self.starts, self.classes, images, counts)
+        if images is not None:
+            _count(self.starts, self.classes, images, counts)
+            return counts
+        for first in range(0, len(self), _COUNTED_AT_ONCE):
+            _count(self.starts, self.classes, np.arange(first, min(first + _COUNTED_AT_ONCE, len(self))), counts)
         return counts
 
 
@@ -150,66 +156,76 @@ class Candidates:
     categories: Memberships | None
 
     @classmethod
-    def of(cls, read: Callable[[], Iterable[Rows]]) -> Candidates:
-        """Return the images of the rows that a function reads.
+    def of(cls, read: Callable[[], Iterable[Rows]], most_rows: int) -> Candidates:
+        """Return the images of the rows that a function reads, which are at most so many.
 
         Rows with labels are read twice, so that labels are in memory once: 2 bytes each for up to 65,536 categories.
         """
-        draws, sizes, n_labels = [np.empty(0, np.uint64)], [], []
-        most = -1
+        # Memory that nobody writes into is not taken.
+        draws, sizes = np.empty(most_rows, np.uint64), np.empty(most_rows, np.int64)
+        n_labels = np.empty(most_rows, np.int32)
+        n, most, has_sizes, has_labels = 0, -1, False, False
         for part in read():
-            draws.append(part.draws)
+            rows = slice(n, n := n + len(part.draws))
+            draws[rows] = part.draws
             if part.sizes is not None:
-                sizes.append(part.sizes)
+                has_sizes, sizes[rows] = True, part.sizes
             if part.labels is not None:
-                n_labels.append(part.labels[0])
+                has_labels, n_labels[rows] = True, part.labels[0]
                 most = max(most, int(part.labels[1].max(initial=-1)))
-        every = np.concatenate(draws)
-        del draws
-        order = np.argsort(every, kind="stable")
-        order = order.astype(np.int32) if len(order) < 1 << 31 else order
-        every = every[order]
-        is_first = np.concatenate([np.ones(min(1, len(every)), np.bool_), every[1:] != every[:-1]])
-        every = every[is_first]
-        # Pages of zeros take no memory until somebody writes into them.
-        all_sizes = np.concatenate(sizes)[order[is_first]] if sizes else np.zeros(len(every), np.int64)
-        del sizes
-        if not n_labels:
-            return cls(every, all_sizes, None)
-        counts = np.concatenate(n_labels)
+        order = np.argsort(draws[:n], kind="stable")
+        order = order.astype(np.int32) if n < 1 << 31 else order
+        draws = draws[order]
+        is_first = np.concatenate([np.ones(min(1, n), np.bool_), draws[1:] != draws[:-1]])
+        draws = draws[is_first]
+        sizes = sizes[order[is_first]] if has_sizes else np.zeros(len(draws), np.int64)
+        if not has_labels:
+            return cls(draws, sizes, None)
+        image_of_row = np.empty_like(order)
+        image_of_row[order] = np.cumsum(is_first, dtype=order.dtype) - 1
+        del order, is_first
+        starts = starts_of(image_of_row, n_labels[:n], len(draws))
         del n_labels
-        classes = (part.labels[1] for part in read() if part.labels is not None)
-        return cls(every, all_sizes, memberships(order, is_first, counts, classes, most + 1))
+        labels = (part.labels for part in read() if part.labels is not None)
+        return cls(draws, sizes, memberships(image_of_row, starts, labels, most + 1))
+
+
+def starts_of(image_of_row: NDArray[np.integer], n_labels: NDArray[np.int32], n_images: int) -> NDArray[np.int64]:
+    """Return where the labels of each image begin if they lie image after image, and their end, int64, shape (N + 1,).
+
+    Args:
+        image_of_row: the image of each row, int32 or int64, shape (R,).
+        n_labels: the number of labels of each row, int32, shape (R,).
+        n_images: N.
+    """
+    starts = np.zeros(n_images + 1, np.int64)
+    _add(image_of_row, n_labels, starts[1:])
+    return np.cumsum(starts, out=starts)
 
 
 def memberships(
-    order: NDArray[np.integer],
-    is_first: NDArray[np.bool_],
-    n_labels: NDArray[np.int32],
-    classes: Iterable[NDArray[np.int32]],
+    image_of_row: NDArray[np.integer],
+    starts: NDArray[np.int64],
+    labels: Iterable[tuple[NDArray[np.int32], NDArray[np.int32]]],
     n_classes: int,
 ) -> Memberships:
     """Return the categories of images.
 
     Args:
-        order: the rows, those of an image together, int32 or int64, shape (R,).
-        is_first: whether each of these is the first of its image, shape (R,).
-        n_labels: the number of labels of each row, int32, shape (R,).
-        classes: the categories of the labels of some rows after others, each int32, with or without repeats.
+        image_of_row: the image of each row, int32 or int64, shape (R,).
+        starts: see `starts_of`; is overwritten.
+        labels: of some rows after others, their labels as in `Rows`, with or without repeats.
         n_classes: C.
     """
-    starts_in_order = np.zeros(len(order) + 1, np.int64)
-    np.cumsum(n_labels[order], out=starts_in_order[1:])
-    starts_of_row = np.empty(len(order), np.int64)
-    starts_of_row[order] = starts_in_order[:-1]
-    starts = starts_in_order if is_first.all() else np.append(starts_in_order[:-1][is_first], starts_in_order[-1])
-    del order, is_first, starts_in_order
     found = np.empty(starts[-1], np.uint16 if n_classes <= 1 << 16 else np.int32)
+    # Where the next label of each image belongs; in the end, where the labels of the image after it begin.
+    starts[1:] = starts[:-1]
     row = 0
-    for some in classes:
-        same = some.view()
+    for n_of_row, classes in labels:
+        same = classes.view()
         same.flags.writeable = False  # as Arrow's are: for both kinds, Numba would compile twice
-        row = _put(same, n_labels, starts_of_row, row, found)
+        _put(image_of_row[row : row + len(n_of_row)], n_of_row, same, starts[1:], found)
+        row += len(n_of_row)
     n = _without_repeats(starts, found)
     return Memberships(starts, found[:n], n_classes)
 
@@ -227,22 +243,28 @@ def _count(
 
 
 @compiled
+def _add(image_of_row: NDArray[np.integer], n_labels: NDArray[np.int32], sums: NDArray[np.int64]) -> None:
+    """Add the numbers of labels of rows to those of their images."""
+    for row in range(len(n_labels)):
+        sums[image_of_row[row]] += n_labels[row]
+
+
+@compiled
 def _put(
-    classes: NDArray[np.int32],
+    image_of_row: NDArray[np.integer],
     n_labels: NDArray[np.int32],
-    starts_of_row: NDArray[np.int64],
-    row: int,
+    classes: NDArray[np.int32],
+    ends: NDArray[np.int64],
     found: NDArray[np.uint16] | NDArray[np.int32],
-) -> int:
-    """Put the labels of rows from `row` on where they belong, and return the row after them."""
+) -> None:
+    """Add the labels of rows to those of their images, which end at `ends` so far."""
     k = 0
-    while row < len(n_labels) and k + n_labels[row] <= len(classes):
-        start = starts_of_row[row]
-        for x in range(n_labels[row]):
-            found[start + x] = classes[k + x]
-        k += n_labels[row]
-        row += 1
-    return row
+    for row in range(len(n_labels)):
+        image = image_of_row[row]
+        for _ in range(n_labels[row]):
+            found[ends[image]] = classes[k]
+            ends[image] += 1
+            k += 1
 
 
 @compiled
@@ -279,7 +301,7 @@ def by_minimum(categories: Memberships, minimum: int, most: int) -> NDArray[np.i
         minimum: images of each category.
         most: the largest number of images.
     """
-    n_images = categories.counts(np.arange(len(categories)))
+    n_images = categories.counts()
     rarest_first = np.argsort(n_images, kind="stable")
     order = np.empty(min(len(categories), most), np.int64)
     listed = _FIRST_AT_ONCE
@@ -353,15 +375,16 @@ def chosen_images(rules: Rules, candidates: Candidates) -> NDArray[np.int64]:
     """Return the images of a subset in the order of choice, int64; `rules.under` must have been applied before."""
     sizes = candidates.sizes
     most = len(sizes) if rules.images is None else min(rules.images, len(sizes))
-    order = np.arange(len(sizes))
     if rules.by_category:
         assert candidates.categories is not None
-        first = by_minimum(candidates.categories, len(sizes) if rules.balanced else rules.min_per_category, most)
+        order = by_minimum(candidates.categories, len(sizes) if rules.balanced else rules.min_per_category, most)
         # With a minimum and no budget, no other images are chosen.
-        others = np.full(len(sizes), rules.images is not None or rules.bytes is not None)
-        others[first] = False
-        order = np.concatenate([first, np.flatnonzero(others)])
-    order = order[:most]
+        if len(order) < most and (rules.images is not None or rules.bytes is not None):
+            others = np.ones(len(sizes), np.bool_)
+            others[order] = False
+            order = np.concatenate([order, np.flatnonzero(others)[: most - len(order)]])
+    else:
+        order = np.arange(most)
     if rules.bytes is not None:
         order = order[: np.searchsorted(np.cumsum(sizes[order]), rules.bytes, side="right")]
     return order

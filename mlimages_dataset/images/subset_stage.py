@@ -44,6 +44,7 @@ from mlimages_dataset.tables.files import Receipt, digests, prefixed, whole_file
 from mlimages_dataset.tables.parquet import (
     BATCH_ROWS,
     TableWriter,
+    row_count,
     scan_table,
     schema_of,
     table_digests,
@@ -192,17 +193,7 @@ def subset(
     """Write the list and the label rows of the images that rules choose; see `choose_subset`."""
     index = None if images is None else Lookup(images)
     allowed = subtree(read_vocabulary(vocabulary), rules.under) if vocabulary is not None and rules.under else None
-    if labels is not None:
-        candidates = Candidates.of(_LabelledRows(table_parts(labels), rules, index, allowed))
-    else:
-        assert index is not None
-        candidates = Candidates.of(functools.partial(_indexed_rows, index, rules))
-    chosen = chosen_images(rules, candidates)
-    if not len(chosen):
-        raise UsageError(
-            f"none of {len(candidates.draws):,} images is chosen", remedy="allow a larger budget, or check the tables"
-        )
-    draws = np.sort(candidates.draws[chosen])
+    draws, summary = _chosen(rules, labels, index, allowed)
     receipts: list[Receipt] = []
     with whole_file(at.out / LIST_FILE) as sink, arrow_csv.CSVWriter(pa.PythonFile(sink, mode="w"), _LIST) as lines:
         listed = _Listed(lines, draws)
@@ -216,12 +207,35 @@ def subset(
                     part, at.out / LABELS_FOLDER / relative(part, labels), rules, listed, at.inputs
                 )
     receipts.append(Receipt(at.out / LIST_FILE, -1, sink.size, sink.digest.hexdigest(), ""))
+    return StageResult(tuple(receipts), summary)
+
+
+def _chosen(
+    rules: Rules, labels: Location | None, index: Lookup | None, allowed: NDArray[np.bool_] | None
+) -> tuple[NDArray[np.uint64], SubsetSummary]:
+    """Return the draws of the images that rules choose, ascending, uint64, and their counts.
+
+    Raises:
+        UsageError: none is chosen.
+    """
+    if labels is not None:
+        parts = table_parts(labels)
+        read = _LabelledRows(parts, rules, index, allowed)
+        candidates = Candidates.of(read, sum(row_count(part) for part in parts))
+    else:
+        assert index is not None
+        candidates = Candidates.of(functools.partial(_indexed_rows, index, rules), len(index))
+    chosen = chosen_images(rules, candidates)
+    if not len(chosen):
+        raise UsageError(
+            f"none of {len(candidates.draws):,} images is chosen", remedy="allow a larger budget, or check the tables"
+        )
     summary = SubsetSummary(len(candidates.draws), len(chosen), int(candidates.sizes[chosen].sum()))
     if candidates.categories is not None:
         of_class = candidates.categories.counts(chosen)
         below = np.count_nonzero((of_class < rules.min_per_category) & (of_class > 0))
         summary = replace(summary, categories=int(np.count_nonzero(of_class)), categories_below_minimum=int(below))
-    return StageResult(tuple(receipts), summary)
+    return np.sort(candidates.draws[chosen]), summary
 
 
 class _LabelledRows:
@@ -240,7 +254,7 @@ class _LabelledRows:
     def __call__(self) -> Iterator[Rows]:
         """Yield the rows."""
         n_classes = MOST_CLASSES if self._allowed is None else len(self._allowed)
-        batches = (pair for part in self._parts for pair in label_batches(part, n_classes))
+        batches = (pair for part in self._parts for pair in label_batches(part, n_classes, columns=["image_id"]))
         for number, (batch, columns) in enumerate(ahead(batches)):
             yield self._chosen(number, batch.column("image_id"), columns.only(columns.confidence > 0))
 

@@ -32,7 +32,7 @@ from mlimages_dataset.evaluation.detection import Detections, Rule, TrueBoxes, j
 from mlimages_dataset.images.duplicates import pairs_within
 from mlimages_dataset.images.indexed import first_at_least
 from mlimages_dataset.images.jpeg import whole_size
-from mlimages_dataset.images.subset import by_minimum, memberships
+from mlimages_dataset.images.subset import by_minimum, memberships, starts_of
 from mlimages_dataset.loaders.catalogue.build import append_rows
 from mlimages_dataset.loaders.colour import Shift, shift_colour
 from mlimages_dataset.loaders.geometry import Box, resize, rotate
@@ -62,8 +62,8 @@ def call_all_loops() -> None:
     extreme_texts(texts(["a"]), np.zeros(1, np.int64), np.zeros(1, np.int64), np.ones(1, np.int64))
     pairs_within(np.arange(2, dtype=np.uint64), 1)
     first_at_least(np.zeros(1 << 12, np.uint64), np.zeros(1, np.uint64))
-    labels = iter([np.zeros(2, np.int32)])
-    by_minimum(memberships(np.arange(2), np.ones(2, np.bool_), np.ones(2, np.int32), labels, 1), 1, 2)
+    rows, labels = np.arange(2, dtype=np.int32), (np.ones(2, np.int32), np.zeros(2, np.int32))
+    by_minimum(memberships(rows, starts_of(rows, labels[0], 2), [labels], 1), 1, 2)
 
 
 def _call_loops_over_labels(folder: Path) -> None:

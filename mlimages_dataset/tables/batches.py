@@ -11,7 +11,7 @@ from mlimages_dataset.tables.parquet import scan_table, schema_of
 from mlimages_dataset.tables.schemas import ANNOTATIONS, LABELS, PREDICTIONS, REGIONS, Origin
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
     import pyarrow as pa
 
@@ -19,14 +19,22 @@ if TYPE_CHECKING:
     from mlimages_dataset.tables.label_columns import LabelColumns
 
 
-def label_batches(part: Location, n_classes: int) -> Iterator[tuple[pa.RecordBatch, LabelColumns]]:
+def label_batches(
+    part: Location, n_classes: int, *, columns: Sequence[str] = ()
+) -> Iterator[tuple[pa.RecordBatch, LabelColumns]]:
     """Yield rows of a `labels`, `annotations` or `predictions` table with the columns of their labels.
+
+    Args:
+        part: a file of the table.
+        n_classes: classes of the vocabulary.
+        columns: columns of the rows to read, beside the labels; empty for all.
 
     Raises:
         UsageError, SchemaError, DataError: as `read_table`.
         DataError: a class index is not in 0..n_classes-1, or a confidence or an origin is outside its range.
     """
-    for batch in scan_table(part, schema_of(part, (LABELS, ANNOTATIONS, PREDICTIONS))):
+    wanted = [*columns, "labels"] if columns else ()
+    for batch in scan_table(part, schema_of(part, (LABELS, ANNOTATIONS, PREDICTIONS)), columns=wanted):
         remedy = "name the vocabulary that the table was built with"
         yield batch, checked_columns(batch.column("labels"), n_classes, part, remedy=remedy)
 

@@ -21,12 +21,16 @@ from mlimages_dataset.images.subset import (
     by_minimum,
     chosen_images,
     memberships,
+    starts_of,
     subtree,
 )
 from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
     from random import Random
+
+    from numpy.typing import NDArray
 
 LABELS = hnp.arrays(np.bool_, st.tuples(st.integers(0, 25), st.integers(1, 6)))
 
@@ -49,6 +53,10 @@ def candidates(labels: np.ndarray[tuple[int, int], np.dtype[np.bool_]]) -> Candi
     return Candidates(np.arange(len(labels), dtype=np.uint64), sizes_of(len(labels)), matrix(labels))
 
 
+def labels_of(rows: Sequence[list[int]]) -> tuple[NDArray[np.int32], NDArray[np.int32]]:
+    return np.array([len(row) for row in rows], np.int32), np.array([c for row in rows for c in row], np.int32)
+
+
 def sizes_of(n: int) -> np.ndarray[tuple[int], np.dtype[np.int64]]:
     return np.random.default_rng(n).integers(0, 100, n)
 
@@ -66,15 +74,13 @@ def test_memberships_are_the_pairs_in_whatever_rows_they_come(
     expected = np.zeros((len(labels), labels.shape[1]), np.bool_)
     for image, classes in rows:
         expected[image, classes] = True
-    of_row = np.array([image for image, _ in rows], np.int64)
-    order = np.argsort(of_row, kind="stable")
-    is_first = np.diff(of_row[order], prepend=-1) > 0
+    of_row = np.array([image for image, _ in rows], np.int32)
     cut = random.randint(0, len(rows))
+    parts = [labels_of([classes for _, classes in some]) for some in (rows[:cut], rows[cut:])]
     found = memberships(
-        order,
-        is_first,
-        np.array([len(classes) for _, classes in rows], np.int32),
-        (np.array([c for _, classes in some for c in classes], np.int32) for some in (rows[:cut], rows[cut:])),
+        of_row,
+        starts_of(of_row, labels_of([classes for _, classes in rows])[0], len(labels)),
+        parts,
         n_classes,
     )
     assert (dense(found)[:, : labels.shape[1]] == expected).all()
@@ -87,16 +93,14 @@ def test_memberships_are_the_pairs_in_whatever_rows_they_come(
 
 def test_an_image_of_several_rows_is_one_candidate_with_the_labels_of_all() -> None:
     def rows(draws: list[int], *labels: list[int]) -> Rows:
-        n_labels = np.array([len(classes) for classes in labels], np.int32)
-        class_index = np.concatenate([np.array(classes, np.int32) for classes in labels])
-        return Rows(np.array(draws, np.uint64), np.array(draws) * 10, (n_labels, class_index))
+        return Rows(np.array(draws, np.uint64), np.array(draws) * 10, labels_of(labels))
 
-    found = Candidates.of(lambda: [rows([9, 4], [0], [1, 2]), rows([7, 9], [], [0, 3])])
+    found = Candidates.of(lambda: [rows([9, 4], [0], [1, 2]), rows([7, 9], [], [0, 3])], 5)
     assert found.draws.tolist() == [4, 7, 9]
     assert found.sizes.tolist() == [40, 70, 90]
     assert found.categories is not None
     assert dense(found.categories).astype(int).tolist() == [[0, 1, 1, 0], [0, 0, 0, 0], [1, 0, 0, 1]]
-    assert Candidates.of(list).draws.tolist() == []
+    assert Candidates.of(list, 0).draws.tolist() == []
 
 
 @given(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import pandas as pd
 import pytest
@@ -15,7 +16,11 @@ from mlimages_dataset.vocab.normalisation import parse_name
 from mlimages_dataset.vocab.readings import Agreement, Reading, Readings, packaged_readings
 from mlimages_dataset.vocab.reviewed import packaged_reviewed, parse_reviewed
 from mlimages_dataset.vocab.sense_features import ancestors
+from mlimages_dataset.vocab.vocabulary import OPEN_IMAGES
 from mlimages_dataset.vocab.wordnet import load_wordnet
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 READINGS = tuple(packaged_readings().by_id.values())
 
@@ -132,3 +137,37 @@ def test_elsewhere_is_what_most_collections_read_and_nothing_where_they_are_divi
         parse_name("mouse"): ReadElsewhere("n03793489", False, ("a", "b")),
         parse_name("stop sign"): ReadElsewhere("n06794110", True, ("a",)),
     }
+
+
+@pytest.mark.filterwarnings("ignore::UserWarning")  # of what is kept as its parent
+def test_things_and_people_that_wordnet_files_as_abstract_are_below_their_root(tmp_path: Path) -> None:
+    person, artifact, food, animal, plant = "n00007846", "n00021939", "n00021265", "n00015388", "n00017222"
+    seen = {
+        "Truck driver": ("/m/05d2m7", person),
+        "Bus driver": ("/m/0bk5m9", person),
+        "Railroad engineer": ("/m/0899pd", person),
+        "Banknote": ("/m/01dl3j", artifact),
+        "Dollar": ("/m/0285v", artifact),
+        "Debit card": ("/m/02h5d", artifact),
+        "Gold medal": ("/m/02lpp7", artifact),
+        "Postcard": ("/m/0fd4f", artifact),
+        "Sticker": ("/m/05b97g", artifact),
+        "Metro": ("/m/0195fx", artifact),
+        "Panko": ("/m/0c1vsn", food),
+        "Chicken thighs": ("/m/0k5stv1", food),
+        "Dim sum": ("/m/0pmbh", food),
+        "Barramundi": ("/m/02kq13", animal),
+        "Cucumber, gourd, and melon family": ("/m/01wdp", plant),
+    }
+    path = tmp_path / "classes.csv"
+    frame = pd.DataFrame([(source_id, name) for name, (source_id, _) in seen.items()])
+    frame.to_csv(path, index=False, header=["LabelName", "DisplayName"])
+    roots = pd.DataFrame({"id": [person, artifact, food, animal, plant], "name": "root"})
+    vocabulary = ml.build_vocabulary(open_images=str(path), classes={"roots": roots})
+    for row in vocabulary.mapping:
+        if row.source == OPEN_IMAGES:
+            above, at = [row.wnid], 0
+            while at < len(above):
+                above += [one.wnid for one in vocabulary.parents(above[at])]
+                at += 1
+            assert seen[row.source_name][1] in above, row

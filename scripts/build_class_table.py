@@ -34,7 +34,7 @@ several senses in WordNet 3.0, or none, was read twice by a language model, with
 hierarchy and the neighbouring names at hand; neither reading knew of the other. Where one implies the other, the
 broader synset counts; where they differ otherwise, a third one decided, or the name is left to the matcher. The
 answers are in `mlimages_dataset/vocab/data/senses.csv`, with all readings and the reason. Names with one concrete
-sense were not read, and what people had decided (`reviewed.toml`) stands.
+sense are there only where they mean something else, and what people had decided (`reviewed.toml`) stands.
 
 """
 _HARDEST = """

@@ -1,10 +1,10 @@
 """What class names of well-known collections mean in WordNet 3.0, as a language model read them.
 
 ``data/senses.csv`` has the names with several senses or none, read twice without knowledge of the other reading, and a
-third time where the two differ. Names with one concrete sense need no reading; COCO's and VOC's have one. A row is a
-fact: `exact` means the synset, `narrower` a kind of it for which WordNet has no synset, `drop` neither. `readings` has
-the answers in their order, `<` before a broader synset, `-` for none. Where one of two readings implies the other, the
-broader synset counts.
+third time where the two differ. A name with one concrete sense has a row only where it means something else; all names
+of COCO and VOC have one. A row is a fact: `exact` means the synset, `narrower` a kind of it for which WordNet has no
+synset, `drop` neither. `readings` has the answers in their order, `<` before a broader synset, `-` for none. Where one
+of two readings implies the other, the broader synset counts.
 """
 
 from __future__ import annotations

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from collections import Counter
 from dataclasses import replace
 from typing import TYPE_CHECKING
@@ -52,14 +53,14 @@ def test_readings_agree_more_often_than_not_and_no_id_is_read_twice() -> None:
 
 
 def test_readings_rarely_contradict_what_people_decided() -> None:
-    # Decisions by hand win; the readers did not see them.
+    # Decisions by hand win; the readers did not see them. Six were written down because the readings differ.
     decided = {
         (row.source, row.source_id): (row.wnid, row.broader)
         for row in parse_reviewed(packaged_reviewed(), "reviewed.toml").matches
     }
     both = [(decided[key], row) for key, row in packaged_readings().by_id.items() if key in decided]
     same = [row for (wnid, broader), row in both if (row.wnid, row.relation == "narrower") == (wnid, broader)]
-    assert len(same) > 0.8 * len(both) > 50
+    assert len(same) > 0.75 * len(both) > 50
 
 
 @pytest.mark.parametrize(
@@ -76,6 +77,45 @@ def test_readings_rarely_contradict_what_people_decided() -> None:
 def test_a_name_is_known_by_its_collection_whatever_its_case(source: str, given: str, wnid: str | None) -> None:
     found = packaged_readings().matches(source, [SourceClass("17", given)])
     assert (found["17"].wnid if found else None) == wnid
+
+
+@pytest.mark.parametrize(
+    ("source_id", "name", "wnid"),
+    [
+        ("/m/018gzr", "Sōmen", "n07699584"),  # noodle, not the nerve agent
+        ("/m/03dj64", "Black cat", "n02121808"),  # domestic cat, not the fisher
+        ("/m/02w7c7", "ragdoll", "n02121808"),  # domestic cat, not the rag doll
+        ("/m/0gh7hc0", "Sea snail", "n01944390"),  # snail, not the snailfish
+        ("/m/0250zy", "Brussels sprout", "n07715221"),  # the vegetable, not the plant
+        ("/m/0h5y1j0", "Toyota", "n03791235"),  # motor vehicle, not the city
+        ("/m/02gy5l", "pilates", "n00624738"),  # exercise, not Pontius Pilate
+        ("/m/06d4gr", "Hoe (Food)", "n07557434"),  # dish, not the tool
+        ("/m/0hg6h", "Compact cassette", "n02756977"),  # audiocassette, not any cassette
+    ],
+)
+def test_a_class_of_open_images_is_not_what_its_name_happens_to_spell(source_id: str, name: str, wnid: str) -> None:
+    found = packaged_readings().matches(OPEN_IMAGES, [SourceClass(source_id, name)])
+    assert found[source_id].wnid == wnid
+
+
+@pytest.mark.shared_data
+def test_a_class_means_the_same_in_two_lists_that_name_it_differently(shared_data: Path, tmp_path: Path) -> None:
+    folder = shared_data / "open_images"
+    names = [
+        dict(row[:2] for row in csv.reader((folder / file).read_text("utf-8").splitlines()))
+        for file in ("dict_v1.csv", "class_descriptions_v6.csv")
+    ]
+    older, later = names
+    renamed = [one for one in older if one in later and older[one].lower() != later[one].lower()]
+    meant = []
+    for number, named in enumerate(names):
+        path = tmp_path / f"{number}.csv"
+        frame = pd.DataFrame({"LabelName": renamed, "DisplayName": [named[one] for one in renamed]})
+        frame.to_csv(path, index=False)
+        rows = ml.build_vocabulary(open_images=str(path)).mapping
+        meant.append({row.source_id: (row.wnid, row.is_broader) for row in rows})
+    assert len(renamed) > 300
+    assert {one: [what[one] for what in meant] for one in renamed if meant[0][one] != meant[1][one]} == {}
 
 
 def test_what_a_list_says_wins_over_a_reading() -> None:

@@ -454,7 +454,7 @@ def test_a_near_noun_is_one_that_becomes_a_category(wordnet: WordNet) -> None:
 
 
 def test_an_unsure_parent_is_told(wordnet: WordNet) -> None:
-    vocabulary = built(("1", "thingamabob", "bass"), ("2", "dog", ""), columns=("id", "name", "parent"))
+    vocabulary = built(("1", "thingamabob", "mole"), ("2", "dog", ""), columns=("id", "name", "parent"))
     classes = tuple(SourceClass(row.source_id, row.source_name) for row in vocabulary.mapping)
     (found,) = doubts(vocabulary, [ClassList(source="mine", classes=classes, own=True)], wordnet)
     assert (found.doubtful, found.least[0].source_id, found.least[0].as_parent) == (1, "1", True)

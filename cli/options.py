@@ -38,7 +38,18 @@ class _Place(click.ParamType):  # type: ignore[type-arg]  # generic in later ver
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Location:
         if isinstance(value, str) and (value.startswith(_PACKAGED) or "://" in value):
             return place(value)
+        if isinstance(value, str):
+            from mlimages_dataset.core.locations import refuse_no_path  # noqa: PLC0415 - as in `place`
+
+            refuse_no_path(value, self._told(param))
         return Path(self._local.convert(value, param, ctx))  # type: ignore[arg-type]  # as click gives it
+
+    @staticmethod
+    def _told(param: click.Parameter | None) -> str:
+        """Return what a parameter is called where people write it."""
+        if param is None:
+            return "a path"
+        return max(param.opts, key=len) if isinstance(param, click.Option) else param.human_readable_name
 
 
 def place(text: str) -> Location:

@@ -126,7 +126,7 @@ def build_vocabulary(
             narrower=narrower,
             reviewed=_place(reviewed, "reviewed"),
             reviewed_only=reviewed_only,
-            wordnet=None if wordnet is None else Path(wordnet),
+            wordnet=None if wordnet is None else Path(str(place(wordnet, what="wordnet"))),
             minimum_images=_minimum_images(minimum_images or {}),
         )
         vocabulary, summary = _vocabulary(stage, out, overwrite=overwrite)

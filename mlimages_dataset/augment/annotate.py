@@ -29,7 +29,10 @@ from mlimages_dataset.augment.runs import (
 from mlimages_dataset.core.config import check_share
 from mlimages_dataset.core.decimals import is_whole
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.core.locations import Location  # noqa: TC001 - the decoder reads it
+from mlimages_dataset.core.locations import (
+    Location,
+    is_folder_name,
+)
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage
 from mlimages_dataset.sources.inputs import files_of
@@ -85,7 +88,7 @@ class AnnotatedFiles(Layout):
     classes: bool = False
 
     def __post_init__(self) -> None:
-        if not self.name or self.name in {".", ".."} or "/" in self.name or "\\" in self.name:
+        if not is_folder_name(self.name):
             raise ValueError(f"name is {self.name!r}, which cannot be a folder's name")
         if not is_known(self.format):
             raise ValueError(f"format is {self.format!r}, which is not one of {', '.join(names())}")

@@ -333,11 +333,21 @@ class Vocabulary:
         return _grouped(itertools.chain(lemmas, whole, (pair for pair in named if pair[0])))
 
     def senses(self, text: str) -> list[int]:
-        """Return the class indices of all categories that have a wnid, an id or a name, the likeliest first."""
+        """Return the class indices of all categories that have a wnid, an id or a name, the likeliest first.
+
+        Raises:
+            UsageError: `text` is no text.
+        """
+        check(_SEARCH, {"text": text})
         return [i for i, _, _ in self._exact(text)]
 
     def named(self, name: str) -> list[int]:
-        """Return the class indices of all categories that have a name, the likeliest first."""
+        """Return the class indices of all categories that have a name, the likeliest first.
+
+        Raises:
+            UsageError: `name` is no text.
+        """
+        check({"name": TEXT}, {"name": name})
         return self._likeliest_first(self._classes_of_name.get(name.strip().casefold(), ()))
 
     def _hits(self, text: str) -> Iterator[tuple[int, str, str]]:

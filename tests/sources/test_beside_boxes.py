@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 
 from mlimages_dataset.sources.registry import source_named
 from mlimages_dataset.sources.rejects import RejectLog
+from mlimages_dataset.sources.yolo import Yolo
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -62,7 +63,7 @@ numbers = st.sampled_from(["0.5", "0.25", "0", "1", "20", "-3", "1e9", "nan"])
 def test_labels_tell_the_boxes_that_regions_reject(tmp_path: Path, boxes: list[tuple[str, ...]]) -> None:
     (tmp_path / "classes.txt").write_text("dog\n", "utf-8")
     (tmp_path / "a.txt").write_text("".join(f"0 {' '.join(box)}\n" for box in boxes), "utf-8")
-    source = source_named("yolo")
+    source = Yolo()
     of_labels, of_regions = RejectLog(), RejectLog()
     piece = source.piece(tmp_path / "a.txt")
     labels = sum(batch.num_rows for batch in source.batches(piece, of_labels))

@@ -215,7 +215,7 @@ def _stated_by_pictures(recipe: Recipe, folder: Location) -> list[AnnotatedFiles
     raise DataError(
         "no picture says what it shows",
         where=recipe.images.sources[0],
-        remedy=f"add --classes {shlex.quote(str(found))} --overwrite to read the annotations there"
+        remedy=f"name {shlex.quote(str(found))} as --classes, and add --overwrite, to read the annotations there"
         if found is not None
         else "put them into folders named after it, or pass --classes with a CSV of image_id and label, or with "
         "annotations (COCO, CVAT, VOC, LabelMe, YOLO)",

@@ -60,7 +60,7 @@ def test_each_id_is_a_label_or_told(listed: list[str], shown: set[str]) -> None:
     ],
 )
 def test_a_listed_class_of_no_picture_is_told(photos: Path, classes: object, text: str, tmp_path: Path) -> None:
-    build = ml.start(photos, classes=classes, out=tmp_path / "build")  # type: ignore[arg-type]  # several kinds
+    build = ml.start(photos, classes=classes, out=tmp_path / "build")
     assert len(told(build, UNSEEN)) == bool(text)
     assert all(one.startswith(text) for one in told(build, UNSEEN))
 

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.core.path_options import LocalPath
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -79,7 +80,7 @@ _RULES = (
         "--placeholder",
         "placeholders",
         multiple=True,
-        type=click.Path(path_type=Path, dir_okay=False, exists=True),
+        type=LocalPath(path_type=Path, dir_okay=False, exists=True),
         help="A file whose bytes hosts send for pictures that were removed; repeatable.",
     ),
 )

@@ -8,6 +8,7 @@ import operator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from mlimages_dataset.augment.annotate import hint_on_labels
 from mlimages_dataset.augment.annotations import class_lookup, lookup_table
 from mlimages_dataset.augment.regions import (
     STATED_REGIONS,
@@ -122,11 +123,11 @@ def map_regions(
     counts = functools.reduce(operator.add, (result.counts for result in made.results), RegionCounts())
     summary = RegionSummary.of(counts, made.rejects, most_frequent(made.unknown, _LISTED_UNKNOWN))
     if not counts.regions:
-        raise _nothing_kept(summary, given)
+        raise _nothing_kept(summary, given, vocabulary)
     return StageResult(tuple(receipt for result in made.results for receipt in result.receipts), summary)
 
 
-def _nothing_kept(summary: RegionSummary, given: AnnotatedFiles) -> DataError:
+def _nothing_kept(summary: RegionSummary, given: AnnotatedFiles, vocabulary: Vocabulary) -> DataError:
     told = [*summary.losses()]
     if summary.below_confidence:
         told.append(f"below the least confidence: {summary.below_confidence:,}")
@@ -135,7 +136,8 @@ def _nothing_kept(summary: RegionSummary, given: AnnotatedFiles) -> DataError:
     return DataError(
         f"no box is kept ({'; '.join(told) or 'the files state none'})",
         where=given.files[0],
-        remedy=f"check that the files are in the format {given.format}, with boxes, and of the vocabulary's classes",
+        remedy=hint_on_labels([name for name, _ in summary.most_frequent_unknown_classes], vocabulary)
+        or f"check that the files are in the format {given.format}, with boxes, and of the vocabulary's classes",
     )
 
 

@@ -41,8 +41,9 @@ def location(text: str) -> Location:
     """Return the location that a path or URL names.
 
     Raises:
-        UsageError: the protocol is unknown, its client is not installed, or the store does not answer.
+        UsageError: it names none, the protocol is unknown, its client is not installed, or the store does not answer.
     """
+    refuse_no_path(text)
     if "://" not in text:
         return Path(text)
     from fsspec import available_protocols  # noqa: PLC0415 - 0.2 s, which local paths need not pay
@@ -66,6 +67,23 @@ def location(text: str) -> Location:
             f"the store does not answer ({reason(error)})", where=text, remedy="check the address and the credentials"
         ) from error
     return place
+
+
+def refuse_no_path(text: str, what: str = "a path") -> None:
+    """Raise a `UsageError` for a text that can be the path of nothing: an empty one would be the working folder."""
+    if not text.strip():
+        raise UsageError(f"{what} is an empty text", remedy="name a file or a folder (. is the one you are in)")
+    try:
+        is_path = b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        is_path = False
+    if not is_path:
+        raise UsageError(f"{what} is {text!a}, which cannot be a path", remedy="correct it")
+
+
+def is_folder_name(name: str) -> bool:
+    """Return whether a folder can have a name everywhere below another folder, without leading elsewhere."""
+    return name.strip() not in {"", ".", ".."} and not {"/", "\\", "\0"} & set(name)
 
 
 def user_cache() -> Path:

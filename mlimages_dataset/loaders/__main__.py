@@ -10,6 +10,7 @@ from pathlib import Path
 import click
 
 from mlimages_dataset.core.errors import MLImagesError
+from mlimages_dataset.core.path_options import LocalPath
 from mlimages_dataset.core.streams import Program
 from mlimages_dataset.version import __version__
 
@@ -40,7 +41,7 @@ def main() -> None:
     show_default=True,
     help="Milliseconds that a network would take per batch.",
 )
-@click.option("--cache", type=click.Path(path_type=Path), help="Where to keep the catalogue.  [default: user's cache]")
+@click.option("--cache", type=LocalPath(path_type=Path), help="Where to keep the catalogue.  [default: user's cache]")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def bench(  # noqa: PLR0917 - click passes options by name
     images: tuple[str, ...],

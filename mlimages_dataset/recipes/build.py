@@ -114,18 +114,22 @@ def build_recipe(
 
 @contextlib.contextmanager
 def _half_replaced_told(output: OutputFolder, *, finished: bool) -> Iterator[None]:
-    """Tell with an error that a finished build was replaced in part, and how to get one that can be used."""
+    """Tell with an error that a finished build was replaced in part, or one was begun, and how to go on."""
     before = output.manifest.stages
     try:
         yield
     except MLImagesError as error:
+        told = ""
         if finished and output.manifest.stages != before:
             told = (
                 f"the earlier build in {output.path} is replaced in part: run again with --overwrite when this is "
                 "corrected, or with what was given before to have the earlier build again"
             )
+        elif isinstance(error, DataError) and not finished and output.manifest.stages:
+            told = f"a build is begun in {output.path}: run again with --overwrite when this is corrected"
+        if told:
             for one in (error, error.in_command_words):
-                if one is not None:
+                if one is not None and (finished or "--overwrite" not in one.remedy):
                     one.remedy = "; ".join(filter(None, (one.remedy, told)))
         raise
 
@@ -165,7 +169,9 @@ def stages(recipe: Recipe, folder: Location) -> Iterator[Stage[Any]]:
             yield regions_stage(vocabulary, given, into=f"{REGIONS_FOLDER}/{given.name}")
     annotations = {given.name: folder / ANNOTATIONS_FOLDER / given.name for given in collections}
     if recipe.images is not None:
-        yield pictures_stage(folder, collections, _beside_pictures(recipe), recipe.images.sources)
+        said = {path for given in recipe.annotations for path in given.files}
+        lists = [(name, path) for name, path in recipe.vocabulary.classes if path not in said]
+        yield pictures_stage(folder, collections, _beside_pictures(recipe), recipe.images.sources, lists)
     implications = teacher = None
     if recipe.cooccurrence is not None:
         pairs = recipe.cooccurrence
@@ -209,7 +215,7 @@ def _stated_by_pictures(recipe: Recipe, folder: Location) -> list[AnnotatedFiles
     raise DataError(
         "no picture says what it shows",
         where=recipe.images.sources[0],
-        remedy=f"add --classes {shlex.quote(str(found))} --overwrite to read the annotations there"
+        remedy=f"name {shlex.quote(str(found))} as --classes, and add --overwrite, to read the annotations there"
         if found is not None
         else "put them into folders named after it, or pass --classes with a CSV of image_id and label, or with "
         "annotations (COCO, CVAT, VOC, LabelMe, YOLO)",
@@ -234,7 +240,7 @@ def _beside_pictures(recipe: Recipe) -> Known:
 def _suffixes_of(form: str) -> tuple[str, ...]:
     """Return the suffixes of files of a format, in lower case."""
     source = source_named(form)
-    return (source.suffix,) if isinstance(source, FileSource) else source.suffixes
+    return (source.suffix, *source.suffixes_beside) if isinstance(source, FileSource) else source.suffixes
 
 
 def verify(folder: Location) -> list[str]:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import enum
 import functools
-from collections import Counter
 from dataclasses import dataclass
 from importlib.resources import as_file, files
 from typing import TYPE_CHECKING
@@ -22,11 +21,11 @@ from mlimages_dataset.augment.rules_stage import PRECISION, RuleOptions
 from mlimages_dataset.augment.simulation import Simulation  # noqa: TC001 - as above
 from mlimages_dataset.augment.simulation_stage import SIMULATED_SOURCES
 from mlimages_dataset.core.config import read_config
-from mlimages_dataset.core.errors import ConfigError
+from mlimages_dataset.core.errors import ConfigError, UsageError
 from mlimages_dataset.core.locations import Location  # noqa: TC001 - as above
 from mlimages_dataset.vocab.packaged import PACKAGED_CLASS_LISTS, packaged_class_list
-from mlimages_dataset.vocab.stage import VocabularyFiles  # noqa: TC001 - the decoder reads it
-from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES
+from mlimages_dataset.vocab.stage import VocabularyFiles
+from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, refuse_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -191,14 +190,15 @@ def _check_lists(lists: VocabularyFiles, of_collections: Sequence[str], path: Lo
     Raises:
         ConfigError: there is one.
     """
-    published = [(IMAGENET, lists.imagenet), (OPEN_IMAGES, lists.open_images)]
-    names = [name for name, place in (*published, *lists.classes) if place is not None] + list(of_collections)
-    if repeated := [name for name, times in Counter(names).items() if times > 1]:
-        raise ConfigError(f"two class lists have the name {repeated[0]!r}", where=path, remedy="name each differently")
-    known = {*names, IMAGENET, OPEN_IMAGES}
-    if strangers := [name for name, _ in lists.minimum_images if name not in known]:
-        what = f"vocabulary.minimum_images names {strangers[0]!r}, which is no class list"
-        raise ConfigError(what, where=path, remedy=f"use one of {', '.join(sorted(known))}")
+    both = ((IMAGENET, lists.imagenet), (OPEN_IMAGES, lists.open_images))
+    published = [name for name, one in both if one is not None]
+    own = [*(name for name, _ in lists.classes), *of_collections]
+    usual = dict(VocabularyFiles().minimum_images)
+    counted = [name for name, images in lists.minimum_images if usual.get(name) != images]
+    try:
+        refuse_names(published, own, counted)
+    except UsageError as error:
+        raise ConfigError(f"[vocabulary]: {error.what}", where=path, remedy=error.remedy) from error
 
 
 def _has_predictions(recipe: Recipe) -> bool:

@@ -12,6 +12,7 @@ import click
 
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import location
+from mlimages_dataset.core.path_options import LocalPath
 from mlimages_dataset.train.needed import PLACES, check_needed
 from mlimages_dataset.train.run_files import read_run, run_file
 
@@ -43,7 +44,7 @@ def _files(command: Callable[..., None], *, needed: str = "") -> Callable[..., N
 
 _needed_files = functools.partial(_files, needed=NEEDED)
 out_option = click.option(
-    "--out", metavar="FOLDER", type=click.Path(path_type=Path), help="The run's folder. [required]"
+    "--out", metavar="FOLDER", type=LocalPath(path_type=Path), help="The run's folder. [required]"
 )
 
 
@@ -54,7 +55,7 @@ out_option = click.option(
 @out_option
 @click.option("--plan", "only_plan", is_flag=True, help="Only print the estimates of the command plan.")
 @click.option(
-    "--curve", type=click.Path(path_type=Path), help="With --plan: write a plot of the learning rate as a PNG."
+    "--curve", type=LocalPath(path_type=Path), help="With --plan: write a plot of the learning rate as a PNG."
 )
 def pretrain(
     run_toml: str,
@@ -131,7 +132,7 @@ def finetune(run_toml: str, out: Path | None, weights: str | None, **places: str
     help="Try this many steps on the run's own images and labels and report whether it learns; at least 20, or 0 for "
     "none. By default 50, if images and labels are given and 50 steps take at most two minutes.",
 )
-@click.option("--curve", type=click.Path(path_type=Path), help="Write a plot of the learning rate as a PNG.")
+@click.option("--curve", type=LocalPath(path_type=Path), help="Write a plot of the learning rate as a PNG.")
 def plan(  # noqa: PLR0917 - as click calls it
     run_toml: str,
     dataset_size: int | None,

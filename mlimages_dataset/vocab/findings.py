@@ -21,6 +21,7 @@ from mlimages_dataset.vocab.near_names import (
     near_misses,
     original,
     says_nothing,
+    says_nothing_is_there,
 )
 from mlimages_dataset.vocab.normalisation import parse_name
 from mlimages_dataset.vocab.vocabulary import Category, MappingRow, Rule, Vocabulary
@@ -115,7 +116,10 @@ class Loss:
             columns = dict.fromkeys("wnid" if wnid else "name" for _, wnid in self.near)
             return f"did you mean {meant}? Write it into the column {' or '.join(columns)}"
         told = "write its wnid into a column wnid, or what it is a kind of into a column parent"
-        told = f"leave it as it is, or {told}" if says_nothing(parse_name(self.name).base) else told
+        base = parse_name(self.name).base
+        told = f"leave it as it is, or {told}" if says_nothing(base) else told
+        if says_nothing_is_there(base):
+            told += "; if its pictures show none of the other classes, state these with the confidence 0"
         return f"{told}, or keep it under {noun!r} (attach)" if noun else told
 
     @property

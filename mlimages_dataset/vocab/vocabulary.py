@@ -19,7 +19,7 @@ from mlimages_dataset.vocab.certainty import STATED
 from mlimages_dataset.vocab.hierarchy import closure_matrix
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import networkx as nx
     import pandas as pd
@@ -41,6 +41,32 @@ _KEYS = {
 }
 _TABLES = {"table": one_of(["categories", "mapping"])}
 _SEARCH = {"text": TEXT, "limit": whole(0)}
+
+
+def refuse_names(
+    published: Sequence[str], own: Sequence[str], counted: Iterable[str], *, numbers: str = "minimum_images"
+) -> None:
+    """Refuse names that cannot be those of a user's class lists, and numbers of images for a list that is none.
+
+    Args:
+        published: names of the published class lists that are given.
+        own: names of a user's own class lists.
+        counted: names of the lists for which numbers of images are given.
+        numbers: what these numbers are called, for messages.
+
+    Raises:
+        UsageError: there is one.
+    """
+    names = [*published, *own]
+    for name in own:
+        if names.count(name) > 1:
+            raise UsageError(f"two class lists have the name {name!r}", remedy="name each differently")
+        if not isinstance(name, str) or not name.strip() or name in {IMAGENET, OPEN_IMAGES}:
+            raise UsageError(f"{name!r} cannot be the name of your own class list", remedy="give it another name")
+    for name in counted:
+        if name not in names:
+            what = f"{numbers} names {name!r}, which is no class list that is given"
+            raise UsageError(what, remedy=f"use one of {', '.join(names)}")
 
 
 class Ancestors(Enum):
@@ -307,11 +333,21 @@ class Vocabulary:
         return _grouped(itertools.chain(lemmas, whole, (pair for pair in named if pair[0])))
 
     def senses(self, text: str) -> list[int]:
-        """Return the class indices of all categories that have a wnid, an id or a name, the likeliest first."""
+        """Return the class indices of all categories that have a wnid, an id or a name, the likeliest first.
+
+        Raises:
+            UsageError: `text` is no text.
+        """
+        check(_SEARCH, {"text": text})
         return [i for i, _, _ in self._exact(text)]
 
     def named(self, name: str) -> list[int]:
-        """Return the class indices of all categories that have a name, the likeliest first."""
+        """Return the class indices of all categories that have a name, the likeliest first.
+
+        Raises:
+            UsageError: `name` is no text.
+        """
+        check({"name": TEXT}, {"name": name})
         return self._likeliest_first(self._classes_of_name.get(name.strip().casefold(), ()))
 
     def _hits(self, text: str) -> Iterator[tuple[int, str, str]]:

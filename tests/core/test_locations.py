@@ -7,13 +7,16 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from upath import UPath
 
 from mlimages_dataset.core.errors import ConfigError, DataError, UsageError
-from mlimages_dataset.core.locations import Location, location, relative, unpacked
+from mlimages_dataset.core.locations import Location, is_folder_name, location, refuse_no_path, relative, unpacked
 from mlimages_dataset.pipeline.engine import local
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import StageResult, read_manifest
@@ -28,7 +31,6 @@ from tests.golden.inputs_and_tables import RECIPE_NAME, write_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-    from pathlib import Path
 
     from mlimages_dataset.pipeline.engine import Mapper
 
@@ -205,3 +207,26 @@ def test_help_does_not_wait_for_fsspec() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == ""
+
+
+@given(st.text(st.characters(exclude_categories=[]), max_size=8))
+def test_a_text_names_a_place_that_can_be_asked_for_or_is_refused(text: str) -> None:
+    try:
+        place = location(text)
+    except UsageError:
+        return
+    assert text.strip()
+    assert isinstance(place.exists(), bool)
+
+
+@pytest.mark.parametrize("text", ["", " ", "a\0b", "\ud800", "a/\ud800/b"])
+def test_no_path_is_told_by_what_it_is_for(text: str) -> None:
+    with pytest.raises(UsageError, match=r"^--out is "):
+        refuse_no_path(text, "--out")
+
+
+@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=5))
+def test_a_name_of_a_folder_leads_nowhere_else(name: str) -> None:
+    if is_folder_name(name):
+        assert (Path("folder") / name).parent == Path("folder")
+        assert (Path("folder") / name / "..").resolve() == Path("folder").resolve()

@@ -181,15 +181,15 @@ def test_an_unknown_key_names_the_nearest(tmp_path: Path, text: str, told: str) 
         (VOCABULARY, "no annotations; "),
         (
             VOCABULARY + "minimum_images = { nobody = 5 }\n" + ANNOTATIONS,
-            "vocabulary.minimum_images names 'nobody', which is no class list; use one of imagenet, open-images",
+            "[vocabulary]: minimum_images names 'nobody', which is no class list that is given; use one of imagenet",
         ),
         (
             VOCABULARY + "classes = { imagenet = 'a.csv' }\n" + ANNOTATIONS,
-            "two class lists have the name 'imagenet'; name each differently",
+            "[vocabulary]: two class lists have the name 'imagenet'; name each differently",
         ),
         (
             VOCABULARY + "classes = { mine = 'a.csv' }\n" + ANNOTATIONS + "classes = true",
-            "two class lists have the name 'mine'; name each differently",
+            "[vocabulary]: two class lists have the name 'mine'; name each differently",
         ),
         (
             VOCABULARY + "classes = { ' ' = 'a.csv' }\n" + ANNOTATIONS,

@@ -22,6 +22,7 @@ from mlimages_dataset.core.arguments import (
     one_of,
     whole,
 )
+from mlimages_dataset.core.locations import is_folder_name
 from mlimages_dataset.sources.box_orders import BOX_ORDERS
 from mlimages_dataset.sources.inputs import is_stream
 from mlimages_dataset.vocab.vocabulary import Ancestors
@@ -44,7 +45,7 @@ def _are_paths(value: object) -> bool:
 
 
 def _is_folder_name(value: object) -> bool:
-    return is_text(value) and value not in {"", ".", ".."} and not {"/", "\\"} & set(str(value))
+    return is_text(value) and is_folder_name(str(value))
 
 
 def _are_wnids(value: object) -> bool:

@@ -8,6 +8,7 @@ import os
 import shutil
 import stat
 import sys
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -35,14 +36,19 @@ Location: TypeAlias = Path | UPath
 
 _EXTRAS = {"s3": "s3"}
 """The extra of this package that installs the client of each protocol."""
+_LONGEST_NAME = 200
+"""Bytes of a folder's name: file systems take 255, and the names of marks of a stage hold it and some 40 more."""
 
 
 def location(text: str) -> Location:
     """Return the location that a path or URL names.
 
     Raises:
-        UsageError: the protocol is unknown, its client is not installed, or the store does not answer.
+        UsageError: the text is empty, the protocol is unknown, its client is not installed, or the store does not
+            answer.
     """
+    if not text:  # `Path` would take it for the working folder
+        raise UsageError("a path is empty", remedy="name a file or a folder; the working folder is .")
     if "://" not in text:
         return Path(text)
     from fsspec import available_protocols  # noqa: PLC0415 - 0.2 s, which local paths need not pay
@@ -114,6 +120,13 @@ def folder_stays(folder: Location, path: str) -> bool:
 def is_plain(path: str) -> bool:
     """Return whether a relative path stays in its folder by its name alone; links are not considered."""
     return not ("\\" in path or ":" in path or "\0" in path or {"", ".", ".."} & set(path.split("/")))
+
+
+def is_folder_name(name: str) -> bool:
+    """Return whether a name given by a user can be that of a folder, on any system and beside marks of its stages."""
+    if not is_plain(name) or "/" in name or any(unicodedata.category(sign) in {"Cc", "Cs"} for sign in name):
+        return False
+    return len(name.encode()) <= _LONGEST_NAME
 
 
 def _stays(folder: Path, path: str) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 import enum
 import functools
 from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.resources import as_file, files
 from typing import TYPE_CHECKING
 
@@ -18,10 +18,10 @@ from mlimages_dataset.augment.cooccurrence import PROBABILITY, STRENGTH
 from mlimages_dataset.augment.cooccurrence_stage import Thresholds
 from mlimages_dataset.augment.hidden_labels import HIDDEN_SHARE
 from mlimages_dataset.augment.labels_stage import LabelOptions
-from mlimages_dataset.augment.rules_stage import PRECISION, RuleOptions
+from mlimages_dataset.augment.rules_stage import PRECISION, RuleOptions, idle_option
 from mlimages_dataset.augment.simulation import Simulation  # noqa: TC001 - as above
 from mlimages_dataset.augment.simulation_stage import SIMULATED_SOURCES
-from mlimages_dataset.core.config import read_config
+from mlimages_dataset.core.config import check_folder_name, read_config
 from mlimages_dataset.core.errors import ConfigError
 from mlimages_dataset.core.locations import Location  # noqa: TC001 - as above
 from mlimages_dataset.vocab.packaged import PACKAGED_CLASS_LISTS, packaged_class_list
@@ -73,6 +73,13 @@ class CooccurrenceSource:
     def __post_init__(self) -> None:
         self.thresholds  # noqa: B018 - refuses other values
         self.rule_options  # noqa: B018 - as above
+        if idle := idle_option(self.rule.value, self._thresholds_set()):
+            raise ValueError(f"{idle} has no meaning with rule = {self.rule.value!r}")
+
+    def _thresholds_set(self) -> list[str]:
+        """Return the names of the thresholds that are not at their defaults."""
+        numbers = [one for one in fields(self) if isinstance(one.default, float)]
+        return [one.name for one in numbers if getattr(self, one.name) != one.default]
 
     @property
     def thresholds(self) -> Thresholds:
@@ -114,6 +121,7 @@ class CollectedPictures:
     def __post_init__(self) -> None:
         if not self.sources:
             raise ValueError("sources is empty")
+        check_folder_name("name", self.name)
         if self.classes and not self.labels:
             raise ValueError("classes needs labels")
 

@@ -10,10 +10,19 @@ import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from upath import UPath
 
 from mlimages_dataset.core.errors import ConfigError, DataError, UsageError
-from mlimages_dataset.core.locations import Location, location, relative, unpacked
+from mlimages_dataset.core.locations import (
+    Location,
+    is_folder_name,
+    location,
+    paths_outside,
+    relative,
+    unpacked,
+)
 from mlimages_dataset.pipeline.engine import local
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import StageResult, read_manifest
@@ -205,3 +214,33 @@ def test_help_does_not_wait_for_fsspec() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == ""
+
+
+def test_no_path_is_not_the_working_folder() -> None:
+    with pytest.raises(UsageError, match="a path is empty; name a file or a folder"):
+        location("")
+
+
+@given(st.text() | st.text("ab./\\:\0\n \x7f\u202e\u00e9", max_size=220))
+def test_a_folders_name_makes_a_folder_of_its_own_with_the_marks_of_its_stages(name: str) -> None:
+    with tempfile.TemporaryDirectory() as text:
+        folder = UPath(text)
+        if not is_folder_name(name):
+            return
+        (folder / name).mkdir()
+        assert [path.name for path in folder.iterdir()] == [name]
+        write_bytes(folder / f".unfinished-predictions-{name}", b"")
+        assert paths_outside(folder, [f"annotations/{name}/part-00000.parquet"]) == []
+        assert name.splitlines() == [name] or name.isprintable()
+
+
+@pytest.mark.parametrize(
+    "name", ["", ".", "..", "a/b", "a\\b", "a:b", "a\0b", "a\nb", "\x7f", "x" * 201, "\u00e9" * 101]
+)
+def test_what_no_system_takes_for_a_folders_name(name: str) -> None:
+    assert not is_folder_name(name)
+
+
+@pytest.mark.parametrize("name", [".hidden", "a b", "\u72d7", "x" * 200, "\u00e9" * 100, "a;b'c\"d"])
+def test_what_may_be_a_folders_name(name: str) -> None:
+    assert is_folder_name(name)

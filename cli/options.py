@@ -27,6 +27,26 @@ _PACKAGED = "packaged:"
 _SHOWN_INPUTS = 2
 
 
+class LocalPath(click.Path):
+    """A path of this machine. `file://` is one; other URLs are refused, and so are empty paths.
+
+    An empty path, as of a variable that is not set, would be the working folder.
+    """
+
+    def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Path:
+        """See click."""
+        if not os.fspath(value):  # type: ignore[call-overload]  # a path or text, as click gives it
+            self.fail("the path is empty; name a file or a folder (the working folder is .)", param, ctx)
+        if isinstance(value, str) and "://" in value:
+            from mlimages_dataset.core.locations import is_local, location  # noqa: PLC0415 - as above
+
+            found = location(value)
+            if not is_local(found):
+                self.fail(f"{value!r} is a URL; name a path of this machine, a copy if need be", param, ctx)
+            value = found
+        return Path(super().convert(value, param, ctx))  # type: ignore[arg-type]  # as click gives it
+
+
 class _Place(click.ParamType):  # type: ignore[type-arg]  # generic in later versions of click only
     """A path of this machine, a URL that fsspec opens, or `packaged:NAME`."""
 
@@ -78,9 +98,9 @@ class _FormatName(click.ParamType):  # type: ignore[type-arg]  # as above
         return names()
 
 
-LOCAL_FOLDER = click.Path(path_type=Path, file_okay=False)
+LOCAL_FOLDER = LocalPath(file_okay=False)
 FOLDER = _Place(LOCAL_FOLDER)
-FILE = _Place(click.Path(path_type=Path))
+FILE = _Place(LocalPath())
 
 out_option = click.option(
     "--out", type=FOLDER, required=True, help="The folder to write into: new, empty, or written by an earlier run."

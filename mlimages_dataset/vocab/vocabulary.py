@@ -9,7 +9,7 @@ import difflib
 import functools
 import itertools
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -119,6 +119,12 @@ class MappingRow:
     def is_broader(self) -> bool:
         """Whether the category is only a parent of the class: without the class, an image may still show it."""
         return self.rule in NARROWER
+
+    def dropped(self, rule: Rule, why: str) -> MappingRow:
+        """Return the row of the class dropped by a rule."""
+        matched = f"{why} (matched: {self.evidence})" if self.wnid and self.rule != Rule.WNID.value else why
+        sure = self.probability if self.wnid and rule is not Rule.DROPPED_UNKNOWN_ID else 0.0
+        return replace(self, class_index=-1, rule=rule.value, evidence=matched, probability=sure)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -166,7 +166,7 @@ def read_recipe(path: Location) -> Recipe:
     named = any(one.classes for one in collections)
     if not (lists.imagenet or lists.open_images or lists.classes or named):
         raise ConfigError("no class list in [vocabulary]", where=path, remedy="add imagenet, open_images or classes")
-    _check_lists(lists, [one.name for one in collections if one.classes], path)
+    _check_lists(lists, [one.name for one in collections if one.classes], recipe.annotations, path)
     names = [one.name for one in collections]
     names += SIMULATED_SOURCES if recipe.simulation else ()
     known = set(names)
@@ -188,12 +188,15 @@ def read_recipe(path: Location) -> Recipe:
     return recipe
 
 
-def _check_lists(lists: VocabularyFiles, of_collections: Sequence[str], path: Location) -> None:
-    """Refuse class lists of one name, and numbers of images for a list that is none.
+def _check_lists(
+    lists: VocabularyFiles, of_collections: Sequence[str], annotations: Sequence[AnnotatedFiles], path: Location
+) -> None:
+    """Refuse class lists of one name, and numbers of images or ids of a list that is none.
 
     Args:
         lists: those of the vocabulary.
         of_collections: names of those that collections make.
+        annotations: the collections whose files may have the ids of a list.
         path: the recipe, for messages.
 
     Raises:
@@ -207,6 +210,11 @@ def _check_lists(lists: VocabularyFiles, of_collections: Sequence[str], path: Lo
     if strangers := [name for name, _ in lists.minimum_images if name not in known]:
         what = f"vocabulary.minimum_images names {strangers[0]!r}, which is no class list"
         raise ConfigError(what, where=path, remedy=f"use one of {', '.join(sorted(known))}")
+    of_ids = [*names, *([IMAGENET] if lists.finer is not None and IMAGENET not in names else [])]
+    for number, given in enumerate(annotations):
+        if given.ids_of is not None and given.ids_of not in of_ids:
+            what = f"annotations[{number}].ids_of is {given.ids_of!r}, which is no class list"
+            raise ConfigError(what, where=path, remedy=f"use one of {', '.join(sorted(of_ids))}")
 
 
 def _has_predictions(recipe: Recipe) -> bool:

@@ -344,3 +344,12 @@ def test_packaged_files_are_named_or_refused(tmp_path: Path) -> None:
     for name in ("imagenet12k.txt", "wordnet.parquet", "../stage.py", "../data/imagenet11k.txt", ""):
         text = f'[vocabulary]\nimagenet = "packaged:{name}"\n' + ANNOTATIONS
         assert refusal(tmp_path, text) == f"there is no packaged file {name!r}; use one of {choices}"
+
+
+def test_ids_of_a_list_that_the_recipe_lacks_are_refused(tmp_path: Path) -> None:
+    known = read_recipe(written(tmp_path, VOCABULARY + ANNOTATIONS))
+    assert known.annotations
+    told = refusal(tmp_path, VOCABULARY + ANNOTATIONS + "ids_of = 'nobody'\n")
+    assert told.startswith("annotations[0].ids_of is 'nobody', which is no class list; use one of ")
+    own = VOCABULARY + ANNOTATIONS + "ids_of = 'mine'\nclasses = true\n"
+    assert read_recipe(written(tmp_path, own)).annotations[0].ids_of == "mine"

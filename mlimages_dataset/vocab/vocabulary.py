@@ -219,7 +219,7 @@ class Vocabulary:
         near = [self.categories[self.index(wnid)].name for wnid in self.search(key, limit=3)["wnid"]]
         raise UsageError(
             f"no category has the id or the name {key!r}",
-            remedy=f"did you mean {' or '.join(map(repr, near))}?" if near else "look for it with search()",
+            remedy=f"did you mean {' or '.join(map(repr, near))}?" if near else "look for it by a part of its name",
         )
 
     def category(self, key: int | str) -> Category:

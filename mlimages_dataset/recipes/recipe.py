@@ -53,8 +53,8 @@ class CooccurrenceSource:
         annotations: name of the annotated collection.
         predictions: folder of its `predictions` tables; None for the labels of a complete collection, which say what
             each image shows, or for the simulated ones.
-        probability: a prediction counts if its probability exceeds this.
-        strength: a pair is strong if its conditional probability exceeds this.
+        probability: of the rules `pairs` and `regression`: a prediction counts if its probability exceeds this.
+        strength: of the rule `pairs`: a pair is strong if its conditional probability exceeds this.
         rule: `pairs`, as in the paper; `regression`, which learns what all labels of an image say together; or `image`,
             which also reads the predictions of each image: the collection is complete, and `predictions` are a
             teacher's of it and of all images that are to get labels by them.

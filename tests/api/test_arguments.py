@@ -169,5 +169,5 @@ def test_annotations_are_no_predictions(known: ml.Vocabulary) -> None:
 
 def test_predictions_verify_no_absence(known: ml.Vocabulary) -> None:
     seen = FRAME.assign(label=LEASH, confidence=0.99)
-    with pytest.raises(ml.MLImagesError, match=r"predictions cannot be complete: .* leave out complete, or predictions"):
+    with pytest.raises(ml.MLImagesError, match=r"predictions cannot be complete: .* leave out complete"):
         ml.annotate(seen, known, predictions=True, complete=True)

@@ -7,7 +7,6 @@ import dataclasses
 import difflib
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
@@ -19,6 +18,7 @@ from .options import LOCAL_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
@@ -38,7 +38,7 @@ if TYPE_CHECKING:
 @click.option(
     "--publishers",
     "publishers_file",
-    type=LocalPath(path_type=Path, dir_okay=False),
+    type=LocalPath(dir_okay=False),
     help="A table of URLs to use instead of the packaged one, for example those of a mirror.",
 )
 def fetch(

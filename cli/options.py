@@ -7,7 +7,6 @@ import json
 import os
 import sys
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypedDict
 
 import click
@@ -79,9 +78,9 @@ class _FormatName(click.ParamType):  # type: ignore[type-arg]  # as above
         return names()
 
 
-LOCAL_FOLDER = LocalPath(path_type=Path, file_okay=False)
+LOCAL_FOLDER = LocalPath(file_okay=False)
 FOLDER = _Place(LOCAL_FOLDER)
-FILE = _Place(LocalPath(path_type=Path))
+FILE = _Place(LocalPath())
 
 out_option = click.option(
     "--out", type=FOLDER, required=True, help="The folder to write into: new, empty, or written by an earlier run."

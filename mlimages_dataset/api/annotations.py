@@ -137,7 +137,7 @@ def annotate(
             for its ground truth, synsets.txt or synset_words.txt for val.txt.
         complete: every image was checked for every class of the list `ids_of`, or of the vocabulary's only list, as
             COCO's were: classes that an image does not list are verified absent, unless a label below them is present.
-        predictions: the data are a model's predictions: return `Predictions`.
+        predictions: the data are a model's predictions, which cannot be `complete`: return `Predictions`.
         out: the folder to write into: new, empty, or of an earlier call.
         overwrite: replace what was made with other parameters or inputs.
         mapper: runs parts; see `pipeline.engine.local` for several processes.

@@ -26,14 +26,11 @@ from mlimages_dataset.augment.runs import (
     two_passes,
     with_threads,
 )
-from mlimages_dataset.core.config import check_share
+from mlimages_dataset.core.config import check_folder_name, check_share
 from mlimages_dataset.core.decimals import is_whole
-from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.listed import first_of
-from mlimages_dataset.core.locations import (
-    Location,
-    is_folder_name,
-)
+from mlimages_dataset.core.locations import Location  # noqa: TC001 - the decoder reads it
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage
 from mlimages_dataset.sources.folders import is_wnid
@@ -91,8 +88,7 @@ class AnnotatedFiles(Layout):
     classes: bool = False
 
     def __post_init__(self) -> None:
-        if not is_folder_name(self.name):
-            raise ValueError(f"name is {self.name!r}, which cannot be a folder's name")
+        check_folder_name("name", self.name)
         if not is_known(self.format):
             raise ValueError(f"format is {self.format!r}, which is not one of {', '.join(names())}")
         if not self.files:
@@ -122,8 +118,13 @@ def annotations_stage(
     Its work is `annotate`.
 
     Raises:
-        UsageError: a file is missing, or a folder or pattern has none.
+        UsageError: a file is missing, or a folder or pattern has none, or predictions are called complete.
     """
+    if given.complete and schema == PREDICTIONS:
+        raise UsageError(
+            "predictions cannot be complete: that a model does not predict a class does not verify its absence",
+            remedy="leave out --complete, or --predictions if people looked for every class",
+        )
     given = replace(given, files=files_of(given.format, given.files))
     inputs = {
         **vocabulary_digests(vocabulary),

@@ -58,6 +58,15 @@ RANGE_IMAGES = 1 << 16
 _LISTED_UNKNOWN = 10
 
 
+def refuse_no_boxes(given: AnnotatedFiles) -> None:
+    """Raise `UsageError` if files of a collection's format state no boxes."""
+    if not source_named(given.format).has_regions:
+        others = ", ".join(name for name in names() if source_named(name).has_regions)
+        raise UsageError(
+            f"files of the format {given.format} state no boxes", where=given.files[0], remedy=f"use one of {others}"
+        )
+
+
 def regions_stage(
     vocabulary: Location, given: AnnotatedFiles, *, ancestors: bool = False, into: str = ""
 ) -> Stage[RegionSummary]:
@@ -66,12 +75,8 @@ def regions_stage(
     Raises:
         UsageError: a file is missing, or files of the format state no boxes.
     """
+    refuse_no_boxes(given)
     source = source_named(given.format)
-    if not source.has_regions:
-        others = ", ".join(name for name in names() if source_named(name).has_regions)
-        raise UsageError(
-            f"files of the format {given.format} state no boxes", where=given.files[0], remedy=f"use one of {others}"
-        )
     given = replace(given, files=files_of(given.format, given.files))
     return Stage(
         name=f"{REGIONS_FOLDER}/{given.name}",

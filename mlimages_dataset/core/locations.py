@@ -8,6 +8,7 @@ import os
 import shutil
 import stat
 import sys
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -35,6 +36,8 @@ Location: TypeAlias = Path | UPath
 
 _EXTRAS = {"s3": "s3"}
 """The extra of this package that installs the client of each protocol."""
+_LONGEST_NAME = 200
+"""Bytes of a folder's name: file systems take 255, and the names of marks of a stage hold it and some 40 more."""
 
 
 def location(text: str) -> Location:
@@ -79,11 +82,6 @@ def refuse_no_path(text: str, what: str = "a path") -> None:
         is_path = False
     if not is_path:
         raise UsageError(f"{what} is {text!a}, which cannot be a path", remedy="correct it")
-
-
-def is_folder_name(name: str) -> bool:
-    """Return whether a folder can have a name everywhere below another folder, without leading elsewhere."""
-    return name.strip() not in {"", ".", ".."} and not {"/", "\\", "\0"} & set(name)
 
 
 def user_cache() -> Path:
@@ -132,6 +130,17 @@ def folder_stays(folder: Location, path: str) -> bool:
 def is_plain(path: str) -> bool:
     """Return whether a relative path stays in its folder by its name alone; links are not considered."""
     return not ("\\" in path or ":" in path or "\0" in path or {"", ".", ".."} & set(path.split("/")))
+
+
+def is_folder_name(name: str) -> bool:
+    """Return whether a name given by a user can be that of a folder, on any system and beside marks of its stages."""
+    if (
+        not (name.strip() and is_plain(name))
+        or "/" in name
+        or any(unicodedata.category(sign) in {"Cc", "Cs"} for sign in name)
+    ):
+        return False
+    return len(name.encode()) <= _LONGEST_NAME
 
 
 def _stays(folder: Path, path: str) -> bool:

@@ -13,7 +13,7 @@ import numpy as np
 from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER, AnnotatedFiles, annotations_stage
 from mlimages_dataset.augment.cooccurrence_stage import COOCCURRENCE, IMPLICATIONS_FILE, cooccurrence_stage
 from mlimages_dataset.augment.labels_stage import LABELS_STAGE, LabelsSummary, labels_stage, split_statistics
-from mlimages_dataset.augment.regions_stage import REGIONS_FOLDER, regions_stage
+from mlimages_dataset.augment.regions_stage import REGIONS_FOLDER, refuse_no_boxes, regions_stage
 from mlimages_dataset.augment.rules_stage import RULES_FILE, RULES_STAGE, rules_stage
 from mlimages_dataset.augment.simulation_stage import (
     PREDICTIONS_FOLDER,
@@ -44,8 +44,10 @@ from mlimages_dataset.report.page import report_stage, told_of
 from mlimages_dataset.report.reading import REPORT
 from mlimages_dataset.sources.annotation_files import FileSource
 from mlimages_dataset.sources.class_files import annotations_in
-from mlimages_dataset.sources.registry import source_named
+from mlimages_dataset.sources.inputs import files_of
+from mlimages_dataset.sources.registry import refuse_unheeded, source_named
 from mlimages_dataset.tables.files import write_bytes
+from mlimages_dataset.tables.parquet import table_parts
 from mlimages_dataset.tables.parts import MANIFEST_NAME
 from mlimages_dataset.vocab.folder import CATEGORIES_FILE, MAPPING_FILE, VOCABULARY, read_vocabulary
 from mlimages_dataset.vocab.stage import vocabulary_stage
@@ -92,6 +94,7 @@ def build_recipe(
     """
     output = OutputFolder(folder, overwrite=overwrite)
     _refuse_tables_alone(output)
+    _look_at_inputs(recipe)
     finished = REPORT in output.manifest.stages
     names = []
     counted = recipe.cooccurrence is not None and recipe.cooccurrence.rule is Rule.PAIRS
@@ -132,6 +135,21 @@ def _half_replaced_told(output: OutputFolder, *, finished: bool) -> Iterator[Non
                 if one is not None and (finished or "--overwrite" not in one.remedy):
                     one.remedy = "; ".join(filter(None, (one.remedy, told)))
         raise
+
+
+def _look_at_inputs(recipe: Recipe) -> None:
+    """Refuse files of collections, and tables of predictions, before the stages ahead of theirs take their time.
+
+    Raises:
+        UsageError, DataError: one is missing, or its format does not have or heed what is stated of it.
+    """
+    for given in recipe.annotations:
+        refuse_unheeded(given.format, given.layout)
+        if given.regions:
+            refuse_no_boxes(given)
+        files_of(given.format, given.files)
+    if recipe.cooccurrence is not None and recipe.cooccurrence.predictions is not None:
+        table_parts(recipe.cooccurrence.predictions)
 
 
 def _refuse_tables_alone(output: OutputFolder) -> None:

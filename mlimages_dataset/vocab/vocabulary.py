@@ -9,7 +9,7 @@ import difflib
 import functools
 import itertools
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -146,6 +146,12 @@ class MappingRow:
         """Whether the category is only a parent of the class: without the class, an image may still show it."""
         return self.rule in NARROWER
 
+    def dropped(self, rule: Rule, why: str) -> MappingRow:
+        """Return the row of the class dropped by a rule."""
+        matched = f"{why} (matched: {self.evidence})" if self.wnid and self.rule != Rule.WNID.value else why
+        sure = self.probability if self.wnid and rule is not Rule.DROPPED_UNKNOWN_ID else 0.0
+        return replace(self, class_index=-1, rule=rule.value, evidence=matched, probability=sure)
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Category:
@@ -239,7 +245,7 @@ class Vocabulary:
         near = [self.categories[self.index(wnid)].name for wnid in self.search(key, limit=3)["wnid"]]
         raise UsageError(
             f"no category has the id or the name {key!r}",
-            remedy=f"did you mean {' or '.join(map(repr, near))}?" if near else "look for it with search()",
+            remedy=f"did you mean {' or '.join(map(repr, near))}?" if near else "look for it by a part of its name",
         )
 
     def category(self, key: int | str) -> Category:

@@ -7,7 +7,6 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -16,7 +15,15 @@ from hypothesis import strategies as st
 from upath import UPath
 
 from mlimages_dataset.core.errors import ConfigError, DataError, UsageError
-from mlimages_dataset.core.locations import Location, is_folder_name, location, refuse_no_path, relative, unpacked
+from mlimages_dataset.core.locations import (
+    Location,
+    is_folder_name,
+    location,
+    paths_outside,
+    refuse_no_path,
+    relative,
+    unpacked,
+)
 from mlimages_dataset.pipeline.engine import local
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import StageResult, read_manifest
@@ -31,6 +38,7 @@ from tests.golden.inputs_and_tables import RECIPE_NAME, write_inputs
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
 
     from mlimages_dataset.pipeline.engine import Mapper
 
@@ -225,8 +233,26 @@ def test_no_path_is_told_by_what_it_is_for(text: str) -> None:
         refuse_no_path(text, "--out")
 
 
-@given(st.text(st.characters(exclude_categories=["Cs"]), max_size=5))
-def test_a_name_of_a_folder_leads_nowhere_else(name: str) -> None:
-    if is_folder_name(name):
-        assert (Path("folder") / name).parent == Path("folder")
-        assert (Path("folder") / name / "..").resolve() == Path("folder").resolve()
+@given(st.text() | st.text("ab./\\:\0\n \x7f\u202e\u00e9", max_size=220))
+def test_a_folders_name_makes_a_folder_of_its_own_with_the_marks_of_its_stages(name: str) -> None:
+    with tempfile.TemporaryDirectory() as text:
+        folder = UPath(text)
+        if not is_folder_name(name):
+            return
+        (folder / name).mkdir()
+        assert [path.name for path in folder.iterdir()] == [name]
+        write_bytes(folder / f".unfinished-predictions-{name}", b"")
+        assert paths_outside(folder, [f"annotations/{name}/part-00000.parquet"]) == []
+        assert name.splitlines() == [name] or name.isprintable()
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", ".", "..", "a/b", "a\\b", "a:b", "a\0b", "a\nb", "\x7f", "x" * 201, "\u00e9" * 101]
+)
+def test_what_no_system_takes_for_a_folders_name(name: str) -> None:
+    assert not is_folder_name(name)
+
+
+@pytest.mark.parametrize("name", [".hidden", "a b", "\u72d7", "x" * 200, "\u00e9" * 100, "a;b'c\"d"])
+def test_what_may_be_a_folders_name(name: str) -> None:
+    assert is_folder_name(name)

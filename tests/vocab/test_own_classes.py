@@ -18,7 +18,8 @@ from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.sources.classes import SourceClass
 from mlimages_dataset.vocab.doubts import doubts
 from mlimages_dataset.vocab.hierarchy import ROOTS
-from mlimages_dataset.vocab.merging import ClassList, cycles
+from mlimages_dataset.vocab.listed_parents import cycles
+from mlimages_dataset.vocab.merging import ClassList
 from mlimages_dataset.vocab.near_names import head_of, near_misses
 
 if TYPE_CHECKING:

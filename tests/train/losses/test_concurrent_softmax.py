@@ -183,7 +183,7 @@ def test_rates_are_not_part_of_a_checkpoint_and_must_be_shares() -> None:
 
 @pytest.mark.parametrize("gap", [1.0, 30.0, 36.0, 37.0, 100.0, 300.0])
 @pytest.mark.parametrize("dense", [True, False])
-def test_equation_5_holds_however_far_logits_lie_apart(gap: float, dense: bool) -> None:
+def test_equation_5_holds_however_far_logits_lie_apart(gap: float, *, dense: bool) -> None:
     """The sum is taken in logarithms, term by term, and one logit is above all others by a gap, and one below."""
     rng = np.random.default_rng(int(gap))
     z = rng.standard_normal((N_CLASSES, N_CLASSES)) + gap * (np.eye(N_CLASSES) - np.roll(np.eye(N_CLASSES), 1, axis=1))

@@ -118,7 +118,7 @@ BOX = st.tuples(st.sampled_from(["a", "b"]), st.integers(0, 1), SIDE, SIDE, EXTE
     lambda b: (b[0], b[1], b[2], b[3], b[2] + b[4], b[3] + b[5], b[6])
 )
 ROUNDING = 1e-9
-MEAN_ONE = {
+MEAN_ONE: dict[int, list[tuple[float, ...]]] = {
     1: [(1.0,)],
     2: [(1.0, 1.0), (0.75, 1.25), (0.5, 1.5)],
     3: [(1.0, 1.0, 1.0), (0.5, 1.0, 1.5), (0.75, 0.75, 1.5)],
@@ -129,7 +129,8 @@ TABLES = st.lists(st.lists(BOX, max_size=8), min_size=1, max_size=3).filter(any)
 
 def close(found: pa.Table, expected: Found) -> None:
     """Compare boxes in any order: those of an image and class are matched so that they differ least."""
-    ours, theirs = (defaultdict(list), defaultdict(list))
+    ours: defaultdict[tuple[str, int], list[tuple[float, ...]]] = defaultdict(list)
+    theirs: defaultdict[tuple[str, int], list[tuple[float, ...]]] = defaultdict(list)
     for of_key, rows in ((ours, rows_of(found)), (theirs, expected)):
         for row in rows:
             of_key[row[:2]].append(row[2:])

@@ -162,7 +162,9 @@ def test_a_place_in_another_order_is_refused() -> None:
 
 
 @pytest.mark.parametrize("kind", [ClassAwareSampler, SoftBalanceSampler, RepeatFactorSampler, HybridSampler])
-@pytest.mark.parametrize("data", [Subset(Draws(), [0, 1]), ConcatDataset([[1], [2]]), [1, 2]])
+@pytest.mark.parametrize(
+    "data", [Subset(Draws(), [0, 1]), ConcatDataset([Subset(Draws(), [0]), Subset(Draws(), [1])]), [1, 2]]
+)
 def test_samplers_by_class_refuse_data_sets_that_tell_no_classes(kind: Callable[..., object], data: object) -> None:
     with pytest.raises(UsageError, match=f"a {type(data).__name__} does not tell which of its rows have a class"):
         kind(data)

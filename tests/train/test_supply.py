@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -77,7 +78,7 @@ def test_the_rate_is_the_processors_time_of_real_pictures(monkeypatch: pytest.Mo
             del rng
             seen.append(content)
 
-    monkeypatch.setattr(supply.time, "thread_time", lambda: next(clock) / 8)
+    monkeypatch.setattr(time, "thread_time", lambda: next(clock) / 8)
     monkeypatch.setattr(supply, "train_transform", lambda *_, **__: Counted())
     monkeypatch.setattr(supply, "DataLoader", lambda timed, **_: [timed[k] for k in range(len(timed))])
     rate = core_rate(None, 64, cores=1)

@@ -135,9 +135,9 @@ def close(found: pa.Table, expected: Found) -> None:
         for row in rows:
             of_key[row[:2]].append(row[2:])
     assert {key: len(rows) for key, rows in ours.items()} == {key: len(rows) for key, rows in theirs.items()}
-    for key, rows in ours.items():
-        off = np.abs(np.array(rows)[:, None] - np.array(theirs[key])[None]).max(2)
-        assert off[linear_sum_assignment(off)].max() < 1e-5, (rows, theirs[key])
+    for key, boxes in ours.items():
+        off = np.abs(np.array(boxes)[:, None] - np.array(theirs[key])[None]).max(2)
+        assert off[linear_sum_assignment(off)].max() < 1e-5, (boxes, theirs[key])
 
 
 @settings(deadline=None)

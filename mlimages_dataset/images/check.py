@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from PIL import Image, UnidentifiedImageError, features
 
 from mlimages_dataset.images.blocks import CUT, is_cut
+from mlimages_dataset.images.depth import unread_depth
 from mlimages_dataset.images.filled import jpeg_fault, lacks_rows
 from mlimages_dataset.images.formats import AVIF, kind_of, not_decoded_jpeg
 from mlimages_dataset.images.jpeg import whole_size
@@ -132,6 +133,9 @@ def _inspect_picture(content: bytes, form: _Format, limits: Limits, *, decode: b
             if width * height > limits.pixels:
                 detail = f"{width} x {height} pixels, more than {limits.pixels:,}"
                 return Inspection(Status.TOO_MANY_PIXELS, detail, width, height, form.suffix)
+            if unread := unread_depth(image):
+                detail = f"its pixels are {unread}, which are not read: convert it to 8 or 16 bits first"
+                return Inspection(Status.UNSUPPORTED, detail, width, height, form.suffix)
             notes = list(_notes(image))
             if decode and (fault := _decoding_fault(content, image, form)):
                 detail = f"{form.pillow}: {fault}"[:_DETAIL_CHARACTERS]
@@ -194,7 +198,7 @@ def _is_animated(image: Image.Image) -> bool:
 
 
 def _is_deep(image: Image.Image) -> bool:
-    if image.mode.startswith("I;16") or image.mode in {"I", "F"}:
+    if image.mode.startswith("I;16"):
         return True
     # Pillow opens 16-bit colour PNGs as 8-bit ones, but names the raw mode that it reads.
     return any("16" in str(tile[3]) for tile in getattr(image, "tile", ()))

@@ -12,8 +12,8 @@ from PIL import Image
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.images.check import PILLOW_FORMATS
+from mlimages_dataset.images.depth import eight_bits
 from mlimages_dataset.images.orientation import orientation_of, upright_image
-from mlimages_dataset.images.resize import eight_bits
 
 _QUALITY = 85
 

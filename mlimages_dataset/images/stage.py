@@ -25,6 +25,7 @@ from mlimages_dataset.images.ingest import (
     members_of,
     whole_masks,
 )
+from mlimages_dataset.images.own_members import CAPTIONS_FILE, CAPTIONS_HEADER, LABELS_FILE, LABELS_HEADER
 from mlimages_dataset.images.parts import (
     PART_IMAGES,
     ImagesSummary,
@@ -61,14 +62,6 @@ if TYPE_CHECKING:
 
 INGEST = "ingest"
 """The name of the stage."""
-LABELS_FILE = "labels.csv"
-"""The labels that the sources themselves state, for `mlimages-build annotate --format csv`."""
-
-CAPTIONS_FILE = "captions.csv"
-"""The captions beside pictures: the columns image_id and caption."""
-
-_LABELS_HEADER = ("image_id", "label", "confidence")
-_CAPTIONS_HEADER = ("image_id", "caption")
 _ENDS_BYTES = 1 << 20
 
 
@@ -305,7 +298,7 @@ class _Stated:
         self._out, self._files = out, files
         self._sinks: dict[str, HashingFile] = {}
         self.labels = self.captions = self.unread = self.masks = self.links = 0
-        self._write(LABELS_FILE, _LABELS_HEADER, [])
+        self._write(LABELS_FILE, LABELS_HEADER, [])
 
     def add(self, image_id: str, member: Member) -> None:
         """Append what is stated of one picture."""
@@ -315,9 +308,9 @@ class _Stated:
             (image_id, class_id, np.format_float_positional(np.float32(confidence), trim="-"))
             for class_id, confidence in stated
         ]
-        self._write(LABELS_FILE, _LABELS_HEADER, rows)
+        self._write(LABELS_FILE, LABELS_HEADER, rows)
         if member.captions:
-            self._write(CAPTIONS_FILE, _CAPTIONS_HEADER, [(image_id, caption) for caption in member.captions])
+            self._write(CAPTIONS_FILE, CAPTIONS_HEADER, [(image_id, caption) for caption in member.captions])
         self.labels += len(rows)
         self.captions += len(member.captions)
         self.unread += bool(member.note)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import csv
 import functools
-from typing import TYPE_CHECKING
+import itertools
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -12,12 +13,12 @@ import pyarrow as pa
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import system_errors
 from mlimages_dataset.images.check import Inspection
-from mlimages_dataset.images.index import ImageIndex, image_parts
+from mlimages_dataset.images.index import ImageIndex, image_parts, saved_rows, stored_picture
 from mlimages_dataset.images.members import Member, held
 from mlimages_dataset.images.statuses import Status
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Mapping
 
     from numpy.typing import NDArray
 
@@ -50,22 +51,25 @@ def own_members(folder: Location, *, most_bytes: int) -> Iterator[Member]:
     """
     store = ImageIndex.open(folder)
     labels, captions = _Lines(store, LABELS_FILE, LABELS_HEADER), _Lines(store, CAPTIONS_FILE, CAPTIONS_HEADER)
-    for k in range(len(store)):
+    rows = itertools.chain.from_iterable(saved_rows(folder / part) for part in image_parts(folder))
+    for k, row in enumerate(rows):
         stated = None if labels.is_missing else tuple((name, float(number)) for name, number in labels.of(k))
         yield Member(
-            store.image_id(k),
-            functools.partial(_content, store, k, most_bytes),
+            row["image_id"],
+            functools.partial(_content, store, row, most_bytes),
             labels=stated,
             captions=tuple(text for (text,) in captions.of(k)),
             masks=tuple((tag, held(content)) for tag, content in store.masks(k).items()),
         )
 
 
-def _content(store: ImageIndex, k: int, most_bytes: int) -> bytes | Inspection:
-    size = store.place(k).length
-    if size > most_bytes:
-        return Inspection(Status.TOO_LARGE, f"{size:,} bytes, more than {most_bytes:,}")
-    return store.read(k)
+def _content(store: ImageIndex, row: Mapping[str, Any], most_bytes: int) -> bytes | Inspection:
+    if row["bytes"] > most_bytes:
+        return Inspection(Status.TOO_LARGE, f"{row['bytes']:,} bytes, more than {most_bytes:,}")
+    try:
+        return stored_picture(store.reader, row)
+    except DataError as error:
+        return Inspection(Status.BROKEN, error.what)
 
 
 class _Lines:

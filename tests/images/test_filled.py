@@ -28,6 +28,8 @@ JPEGS = {
     "restart markers": {"restart_marker_blocks": 3},
     "restart markers, progressive": {"restart_marker_rows": 1, "progressive": True},
     "full chroma": {"subsampling": 0},
+    "chroma of other sampling": {"subsampling": "4:1:1"},
+    "red, green and blue": {"keep_rgb": True, "subsampling": 0},
     "own tables": {"optimize": True, "quality": 97},
 }
 
@@ -63,6 +65,13 @@ def test_a_whole_jpeg_is_whole_with_what_cameras_add(options: dict[str, object],
         whole[:2] + thumbnail + whole[2:],
     ):
         assert inspect(content).status is Status.SAVED
+
+
+def test_a_picture_of_several_jpegs_is_whole() -> None:
+    whole = encoded(NOISE.convert("RGB"), "MPO", save_all=True, append_images=[NOISE.convert("RGB")])
+    found = inspect(whole)
+    assert (found.status, found.detail) == (Status.SAVED, "animated: its first frame counts")
+    assert inspect(whole[: len(whole) // 4] + END).status is Status.BROKEN
 
 
 def png(pixels: NDArray[np.uint8], colour: int, bits: int, n_bytes: int | None, *, interlaced: bool) -> bytes:

@@ -49,6 +49,13 @@ def test_a_folder_without_a_file_of_labels_is_read_under_its_ids(tmp_path: Path)
     assert {member.content().status for member in found} == {"too_large"}  # type: ignore[union-attr]
 
 
+def test_a_folder_of_ours_within_another_is_read_below_its_name(tmp_path: Path) -> None:
+    image_folder(tmp_path / "in" / "ours", [{"cat/0": CATS[0], "x.y": CATS[1]}])
+    (tmp_path / "in" / "dog.jpg").write_bytes(CATS[2])
+    ingested(tmp_path / "out", tmp_path / "in")
+    assert pictures_of(tmp_path / "out") == {"dog": CATS[2], "ours/cat/0": CATS[0], "ours/x.y": CATS[1]}
+
+
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1))
 def test_an_id_is_the_id_of_itself(text: str) -> None:
     (once,) = ids_of([Member(text, held(b""))])

@@ -34,6 +34,8 @@ _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 def jpeg_fault(content: bytes) -> str | None:
     """Return what libjpeg fills in while it decodes a JPEG; empty for nothing, None if that cannot be told.
 
+    It cannot for rare samplings of the channels, which simplejpeg does not decode.
+
     It is decoded at an eighth of its size, for which all codes are read.
     """
     try:

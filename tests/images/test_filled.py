@@ -43,6 +43,8 @@ def encoded(image: Image.Image, form: str, **options: object) -> bytes:
 @pytest.mark.parametrize("mode", ["L", "RGB", "CMYK"])
 @pytest.mark.parametrize("options", JPEGS.values(), ids=JPEGS)
 def test_a_jpeg_that_is_cut_and_closed_is_broken(options: dict[str, object], mode: str) -> None:
+    if mode == "CMYK" and options.get("subsampling") == "4:1:1":
+        pytest.skip("libjpeg-turbo's own interface decodes no such sampling, so Pillow's word is taken")
     whole = encoded(NOISE.convert(mode), "JPEG", **options)
     codes = whole.rindex(b"\xff\xda") + 20  # behind the header of the last scan
     for kept in range(codes, len(whole) - 4, 1 + (len(whole) - codes) // 12):

@@ -35,5 +35,5 @@ def smaller(content: bytes, pixels: int, *, where: str) -> bytes:
                 stored.thumbnail((pixels, pixels), Image.Resampling.LANCZOS, reducing_gap=3.0)
                 upright_image(stored, orientation).save(encoded, "JPEG", quality=_QUALITY)
     except Exception as error:  # decoders raise exceptions of every kind
-        raise DataError(f"the picture is damaged ({error})", where=where, remedy="obtain it again") from error
+        raise DataError(f"the picture cannot be decoded ({error})", where=where, remedy="obtain it again") from error
     return encoded.getvalue()

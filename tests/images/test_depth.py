@@ -24,9 +24,9 @@ GREY = np.asarray(Image.radial_gradient("L").resize((64, 48)))
 def tiff(samples: np.ndarray, kind: int, meaning: int = 1, bits: int = 0) -> bytes:
     """Return a TIFF of one strip: `kind` is 1 for unsigned, 2 for signed, 3 for floats, `meaning` 0 for negatives."""
     data = samples.tobytes()
-    tags = (256, 64), (257, 48), (258, bits or samples.itemsize * 8), (259, 1), (262, meaning), (273, 8), (277, 1)
-    tags += ((278, 48), (279, len(data)), (339, kind))
-    fields = b"".join(struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in tags)
+    tags = {256: 64, 257: 48, 258: bits or samples.itemsize * 8, 259: 1, 262: meaning, 273: 8, 277: 1, 278: 48}
+    tags |= {279: len(data), 339: kind}
+    fields = b"".join(struct.pack("<HHIHH", tag, 3, 1, value, 0) for tag, value in tags.items())
     head = b"II*\0" + struct.pack("<I", 8 + len(data))
     return head + data + struct.pack("<H", len(tags)) + fields + bytes(4)
 

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from mlimages_dataset.core.errors import DataError, UsageError
-from mlimages_dataset.images.check import Limits
+from mlimages_dataset.images.check import Inspection, Limits
 from mlimages_dataset.images.duplicates import HashTolerance
 from mlimages_dataset.images.duplicates_stage import duplicates_stage
 from mlimages_dataset.images.ingest import Form, members_of
@@ -180,4 +180,5 @@ def test_a_picture_that_is_not_that_of_its_digest_is_told(tables: tuple[Path, Pa
     assert told.value.remedy == "run mlimages-build images verify"
     run(duplicates_stage(images), OutputFolder(tmp_path / "exact"))  # which reads no picture
     (again,) = (member.content() for member in members_of(images, Form.AUTO, Limits()) if member.path == "again")
+    assert isinstance(again, Inspection)
     assert (again.status, again.detail) == (Status.BROKEN, "the picture of again has another digest than its row")

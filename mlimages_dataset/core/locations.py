@@ -260,6 +260,24 @@ def unpacked(place: Location) -> Iterator[pa.NativeFile]:
         yield stream
 
 
+def refuse_obstacle(error: OSError, place: Location | None) -> None:
+    """Raise a `UsageError` if an error says that a folder is where a file should be, or the other way round.
+
+    Args:
+        error: of the operating system.
+        place: what could not be written or removed; None if only the error may say it.
+    """
+    if not isinstance(error, (IsADirectoryError, NotADirectoryError, FileExistsError)):
+        return
+    named = error.filename2 or error.filename
+    path = place if place is not None else Path(os.fsdecode(named)) if named else None
+    if not isinstance(path, Path):
+        return
+    found = next((one for one in (path, *path.parents) if one.exists()), path)
+    what = "is a folder where a file should be" if found.is_dir() else "is a file where a folder should be"
+    raise UsageError(what, where=found, remedy="remove or rename it, or name another place") from error
+
+
 def reason(error: BaseException) -> str:
     """Return the first line of an error's message, or its class if the message is empty."""
     said = getattr(error, "strerror", None) or str(error).strip()

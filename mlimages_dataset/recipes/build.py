@@ -24,7 +24,7 @@ from mlimages_dataset.augment.simulation_stage import (
 from mlimages_dataset.core.errors import DataError, MLImagesError
 from mlimages_dataset.core.listed import first_of
 from mlimages_dataset.core.locations import relative
-from mlimages_dataset.images.stage import LABELS_FILE
+from mlimages_dataset.images.own_members import LABELS_FILE
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import UNFINISHED, StageResult, read_manifest, summary_of
 from mlimages_dataset.pipeline.stage import Engine, NoSummary, Stage, run

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 import click
@@ -9,6 +11,7 @@ import click
 from .options import printable
 
 if TYPE_CHECKING:
+    from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.records import StageOutcome
 
 
@@ -74,3 +77,18 @@ class Teller:
         else:
             below = outcome.summary.lines() if self._verbose or self._findings else []
         return [f"{printable(stage)} ({done}){said}", *(f"  {printable(line)}" for line in below)]
+
+
+def ways_to_look(out: Location, image: str, *, last: str = "") -> list[str]:
+    """Return what to do with a build that is done; one in a store can only be shown.
+
+    Args:
+        out: the build's folder.
+        image: the id of an image, for a shell.
+        last: what stands before the last of several.
+    """
+    where = shlex.quote(str(out))
+    show = f"mlimages-build show {where} {image}"
+    if not isinstance(out, Path):
+        return [show]
+    return [show, f"mlimages-build serve {where}", f"{last}open {out / 'report.html'}"]

@@ -26,13 +26,6 @@ if TYPE_CHECKING:
     from mlimages_dataset.api.rules import Rules
     from mlimages_dataset.core.locations import Location
 
-_OPTIONS = {
-    "pairs": {"probability", "strength"},
-    "regression": {"probability", "precision", "hidden"},
-    "image": {"precision", "hidden"},
-}
-"""Which options each rule has."""
-
 
 @click.command()
 @vocab_option
@@ -111,11 +104,12 @@ def cooccurrence(
     # Here and not above: pyarrow and scipy would cost --help half a second.
     from mlimages_dataset.api.pairs import cooccurrence as cooccurring  # noqa: PLC0415
     from mlimages_dataset.api.rules import learn_rules  # noqa: PLC0415
+    from mlimages_dataset.augment.rules_stage import idle_option  # noqa: PLC0415
 
     options = {"strength": strength, "precision": precision, "hidden": hidden, "probability": probability}
     stated: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
-    for name in sorted(stated.keys() - _OPTIONS[rule]):
-        raise click.UsageError(f"--{name} has no meaning with --rule {rule}")
+    if idle := idle_option(rule, stated):
+        raise click.UsageError(f"--{idle} has no meaning with --rule {rule}")
     if rule != "pairs":
         stated["rule"] = rule
     learn: Callable[..., Pairs | Rules] = cooccurring if rule == "pairs" else learn_rules

@@ -7,15 +7,18 @@ import dataclasses
 import difflib
 import json
 import sys
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from mlimages_dataset.core.errors import DownloadError, UsageError
+from mlimages_dataset.core.path_options import LocalPath
+
+from .options import LOCAL_FOLDER
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping, Sequence
+    from pathlib import Path
 
     from rich.progress import Progress as Bars
     from rich.progress import TaskID
@@ -26,7 +29,7 @@ if TYPE_CHECKING:
 
 @click.command()
 @click.argument("collection", required=False)
-@click.option("--out", type=click.Path(path_type=Path, file_okay=False), help="The folder to download into.")
+@click.option("--out", type=LOCAL_FOLDER, help="The folder to download into.")
 @click.option("--only", multiple=True, metavar="GLOB", help="Only files whose names match; repeatable.")
 @click.option(
     "--list", "list_files", is_flag=True, help="Show the files, their sizes, licences and uses; download nothing."
@@ -35,7 +38,7 @@ if TYPE_CHECKING:
 @click.option(
     "--publishers",
     "publishers_file",
-    type=click.Path(path_type=Path, dir_okay=False),
+    type=LocalPath(dir_okay=False),
     help="A table of URLs to use instead of the packaged one, for example those of a mirror.",
 )
 def fetch(

@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import functools
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.core.path_options import LocalPath
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
+    from pathlib import Path
 
     from mlimages_dataset.images.decode_pool import ImageRules
     from mlimages_dataset.images.fetcher import FetchPolicy
@@ -79,7 +80,7 @@ _RULES = (
         "--placeholder",
         "placeholders",
         multiple=True,
-        type=click.Path(path_type=Path, dir_okay=False, exists=True),
+        type=LocalPath(dir_okay=False, exists=True),
         help="A file whose bytes hosts send for pictures that were removed; repeatable.",
     ),
 )

@@ -7,12 +7,12 @@ import json
 import os
 import sys
 import warnings
-from pathlib import Path
 from typing import TYPE_CHECKING, Protocol, TypedDict
 
 import click
 
 from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.core.path_options import LocalPath
 from mlimages_dataset.sources.box_orders import BOX_ORDERS
 
 if TYPE_CHECKING:
@@ -32,13 +32,13 @@ class _Place(click.ParamType):  # type: ignore[type-arg]  # generic in later ver
 
     name = "path"
 
-    def __init__(self, local: click.Path) -> None:
+    def __init__(self, local: LocalPath) -> None:
         self._local = local
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Location:
         if isinstance(value, str) and (value.startswith(_PACKAGED) or "://" in value):
             return place(value)
-        return Path(self._local.convert(value, param, ctx))  # type: ignore[arg-type]  # as click gives it
+        return self._local.convert(value, param, ctx)
 
 
 def place(text: str) -> Location:
@@ -78,9 +78,9 @@ class _FormatName(click.ParamType):  # type: ignore[type-arg]  # as above
         return names()
 
 
-LOCAL_FOLDER = click.Path(path_type=Path, file_okay=False)
+LOCAL_FOLDER = LocalPath(file_okay=False)
 FOLDER = _Place(LOCAL_FOLDER)
-FILE = _Place(click.Path(path_type=Path))
+FILE = _Place(LocalPath())
 
 out_option = click.option(
     "--out", type=FOLDER, required=True, help="The folder to write into: new, empty, or written by an earlier run."

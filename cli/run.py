@@ -5,13 +5,12 @@ from __future__ import annotations
 import contextlib
 import itertools
 import json
-import shlex
 import sys
 from typing import TYPE_CHECKING
 
 import click
 
-from .builds import Teller
+from .builds import Teller, ways_to_look
 from .options import (
     FILE,
     chosen_engine,
@@ -76,9 +75,7 @@ def run(
     else:
         for line in itertools.chain.from_iterable(map(_before_and_after, _examples(out))):
             click.echo(line)
-        where = shlex.quote(str(out))
-        page = out / "report.html"
-        click.echo(f"\nNext: mlimages-build show {where} IMAGE, mlimages-build serve {where}, or open {page}")
+        click.echo(f"\nNext: {', '.join(ways_to_look(out, 'IMAGE', last='or '))}")
 
 
 @contextlib.contextmanager

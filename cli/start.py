@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import click
 
-from .builds import Teller
+from .builds import Teller, ways_to_look
 from .options import (
     FILE,
     dask_option,
@@ -123,9 +123,7 @@ def _told(build: Build, out: Location, *, lists_beside: bool) -> Iterator[str]:
         yield from _decisions(build.decisions)
         if any(one.about_class for one in build.decisions):
             yield _how_to_decide(build, out, lists_beside=lists_beside)
-    where = shlex.quote(str(out))
-    example = shlex.quote(build.labels.first_ids(1)[0])
-    yield f"\nNext: mlimages-build show {where} {example}, mlimages-build serve {where}, open {out / 'report.html'},"
+    yield f"\nNext: {', '.join(ways_to_look(out, shlex.quote(build.labels.first_ids(1)[0])))},"
     yield f"or in Python: {_in_python(out)}"
 
 

@@ -119,20 +119,16 @@ def vocab(
         published_vocabulary_stage,
         vocabulary_stage,
     )
-    from mlimages_dataset.vocab.vocabulary import Ancestors  # noqa: PLC0415
+    from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, Ancestors, refuse_names  # noqa: PLC0415
 
     lists = (imagenet, open_images, finer, *classes)
     if tencent_dictionary is not None and any(lists):
         raise UsageError("--tencent-dictionary cannot be combined with class lists", remedy="drop one of them")
     if tencent_dictionary is None and not (imagenet or open_images or classes):
         raise UsageError("no class list is given", remedy="pass --imagenet, --open-images or --classes")
-    sources = [name for name, given in (("imagenet", imagenet), ("open-images", open_images)) if given]
-    own = [name for name, _ in map(_pair, classes)]
-    if repeated := [name for name in own if (sources + own).count(name) > 1]:
-        raise UsageError(f"two class lists have the name {repeated[0]!r}", remedy="give each --classes its own name")
-    if strangers := [name for name, _ in map(_pair, min_images) if name not in {*sources, *own}]:
-        known = f"use one of {', '.join(sources + own)}" if sources + own else "pass a class list"
-        raise UsageError(f"--min-images names {strangers[0]!r}, but no class list has that name", remedy=known)
+    published = [name for name, given in ((IMAGENET, imagenet), (OPEN_IMAGES, open_images)) if given]
+    own, counted = ([name for name, _ in map(_pair, pairs)] for pairs in (classes, min_images))
+    refuse_names(published, own, counted, numbers="--min-images")
     minimum = dict(VocabularyFiles().minimum_images) | {name: _number(text) for name, text in map(_pair, min_images)}
     with standard_input() as file_of:
         given = VocabularyFiles(

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
-import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
@@ -28,6 +27,7 @@ from mlimages_dataset.sources.inputs import is_stream
 from mlimages_dataset.sources.layout import Layout
 from mlimages_dataset.sources.nested import is_list
 from mlimages_dataset.sources.registry import source_named
+from mlimages_dataset.tables import confidences
 from mlimages_dataset.tables.parquet import read_table, table_parts
 from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS, TableSchema
 
@@ -137,7 +137,7 @@ def annotate(
             for its ground truth, synsets.txt or synset_words.txt for val.txt.
         complete: every image was checked for every class of the list `ids_of`, or of the vocabulary's only list, as
             COCO's were: classes that an image does not list are verified absent, unless a label below them is present.
-        predictions: the data are a model's predictions: return `Predictions`.
+        predictions: the data are a model's predictions, which cannot be `complete`: return `Predictions`.
         out: the folder to write into: new, empty, or of an earlier call.
         overwrite: replace what was made with other parameters or inputs.
         mapper: runs parts; see `pipeline.engine.local` for several processes.
@@ -289,22 +289,20 @@ def statements(frame: object, what: str, *, predictions: bool = False) -> dict[s
 def _confidences(column: pa.Array, what: str) -> pa.Array:
     if is_list(column.type) and _is_number(column.type.value_type):
         return column.cast(pa.list_(pa.float64()))  # one for each label of a list, as the reader checks
-    if not _is_number(column.type):
+    is_text = pa.types.is_string(column.type) or pa.types.is_large_string(column.type)
+    if not (is_text or _is_number(column.type) or pa.types.is_decimal(column.type)):
         raise DataError(
             f"the column confidence has the type {column.type}, but must hold numbers", where=what, remedy="convert it"
         )
-    column = column.cast(pa.float64(), safe=False)
-    given = column.to_numpy(zero_copy_only=False)
-    bad = np.flatnonzero(~((given >= 0) & (given <= 1)))
-    if len(bad):
-        value = column[int(bad[0])].as_py()
-        told = "no confidence" if value is None or np.isnan(value) else f"the confidence {value}, which is not in 0..1"
-        raise DataError(
-            f"row {bad[0]} has {told}",
-            where=what,
-            remedy="1 means that a person saw the class; without the column all rows have 1",
-        )
-    return column
+    found = confidences.of_column(column)
+    found = confidences.of_texts(found.cast(pa.string())) if is_text else found  # decimals, as in files
+    if found.null_count:
+        row = pc.index(pc.is_null(found), value=True).as_py()
+        value = column[row].as_py()
+        told = "no confidence" if value is None or value != value else f"the confidence {value}, which is not in 0..1"  # noqa: PLR0124 - NaN
+        usual = "1 means that a person saw the class; without the column all rows have 1"
+        raise DataError(f"row {row} has {told}", where=what, remedy=confidences.how_to_write(str(value)) or usual)
+    return found
 
 
 def _is_number(kind: pa.DataType) -> bool:

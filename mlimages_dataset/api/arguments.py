@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.api.frames import is_frame
@@ -22,6 +22,7 @@ from mlimages_dataset.core.arguments import (
     one_of,
     whole,
 )
+from mlimages_dataset.core.locations import is_folder_name
 from mlimages_dataset.sources.box_orders import BOX_ORDERS
 from mlimages_dataset.sources.inputs import is_stream
 from mlimages_dataset.vocab.vocabulary import Ancestors
@@ -44,7 +45,7 @@ def _are_paths(value: object) -> bool:
 
 
 def _is_folder_name(value: object) -> bool:
-    return is_text(value) and value not in {"", ".", ".."} and not {"/", "\\"} & set(str(value))
+    return is_text(value) and is_folder_name(str(value))
 
 
 def _are_wnids(value: object) -> bool:
@@ -113,4 +114,8 @@ ARGUMENTS: dict[str, Kind] = {
 }
 """Of the functions; `predictions` of `cooccurrence`, `learn_rules` and `augment` are data."""
 
+IMAGE_NAMES = Kind(
+    "several names, such as a list or a column of a frame",
+    lambda value: isinstance(value, Iterable) and not isinstance(value, str | bytes | Mapping) and not is_frame(value),
+)
 IMAGE_NAME = Kind("text or a whole number", lambda value: is_text(value) or is_whole(value))

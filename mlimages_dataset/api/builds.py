@@ -9,6 +9,7 @@ from mlimages_dataset.api.annotations import Annotations
 from mlimages_dataset.api.arguments import ARGUMENTS
 from mlimages_dataset.api.frames import place
 from mlimages_dataset.api.labels import Labels
+from mlimages_dataset.api.messages import told_as
 from mlimages_dataset.api.pairs import Pairs, implications_table
 from mlimages_dataset.api.rules import Rules
 from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER
@@ -115,7 +116,8 @@ def built(
         outcomes[stage] = outcome
         ended(stage, outcome)
 
-    build_recipe(recipe, folder, text=text, overwrite=overwrite, engine=engine, began=began, ended=note)
+    with told_as({}):
+        build_recipe(recipe, folder, text=text, overwrite=overwrite, engine=engine, began=began, ended=note)
     vocabulary = read_vocabulary(folder / VOCABULARY)
     prefix = f"{ANNOTATIONS_FOLDER}/"
     annotations = {

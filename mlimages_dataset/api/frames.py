@@ -13,14 +13,16 @@ import difflib
 import os
 from typing import TYPE_CHECKING, Any, Protocol, TypeAlias, runtime_checkable
 
+import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mlimages_dataset.api.messages import warn
+from mlimages_dataset.core.arguments import is_path
 from mlimages_dataset.core.decoding import PACKAGED
 from mlimages_dataset.core.errors import DataError, UsageError
-from mlimages_dataset.core.locations import Location, location
+from mlimages_dataset.core.locations import Location, location, refuse_no_path
 from mlimages_dataset.sources.inputs import is_stream, written_stream
 from mlimages_dataset.sources.nested import is_list
 from mlimages_dataset.sources.rows import NAME_CONFIDENCE, refuse_other_confidence, text_column
@@ -87,12 +89,10 @@ def place(given: object, *, what: str) -> Location:
         from mlimages_dataset.recipes.recipe import packaged_file  # noqa: PLC0415 - recipes know every stage, and cost a second
 
         return packaged_file(given.removeprefix(PACKAGED))
-    if isinstance(given, str):
-        return location(given)
-    if isinstance(given, Location):
-        return given
-    if isinstance(given, os.PathLike):
-        return location(os.fspath(given))
+    if is_path(given):
+        text = os.fspath(given) if isinstance(given, str | os.PathLike) else str(given)
+        refuse_no_path(text, what)
+        return given if isinstance(given, Location) else location(text)
     raise UsageError(f"{what} is {kind_of(given)}, which is not a path", remedy="pass a path or a URL")
 
 
@@ -200,6 +200,10 @@ def _nearest(name: str, others: Sequence[str]) -> str:
 def _array_of(column: Any, name: object, what: str) -> pa.Array | pa.ChunkedArray:
     """Return a pandas column as an array."""
     try:
+        if column.dtype == object and any(
+            isinstance(value, np.ndarray) for value in column
+        ):  # as pandas reads lists of Parquet files
+            column = column.map(lambda value: value.tolist() if isinstance(value, np.ndarray) else value)
         return pa.array(column, from_pandas=True)
     except UnicodeEncodeError as error:
         told = f"the column {name} holds {error.object!r}, which is not valid Unicode text"

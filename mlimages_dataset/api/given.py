@@ -11,7 +11,9 @@ import pyarrow as pa
 
 from mlimages_dataset.api import folders
 from mlimages_dataset.api.annotations import statements
+from mlimages_dataset.api.arguments import listed_wnids
 from mlimages_dataset.api.frames import Given, is_frame, listed, place, written
+from mlimages_dataset.api.messages import told_as
 from mlimages_dataset.api.vocabularies import class_columns
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.pipeline.folder import OutputFolder
@@ -48,6 +50,8 @@ def files_of_classes(given: Classes | None, folder: Location, *, overwrite: bool
     """
     if given is None:
         return []
+    column = listed_wnids(given)  # of names, as frames have them
+    given = given if column is None else list(column)
     several = listed(given, what="classes")
     names = [one for one in several if isinstance(given, list | tuple) and _is_name(one)]
     tables = [one for one in several if _is_table(one)] + ([dict(zip(names, names, strict=True))] if names else [])
@@ -81,7 +85,7 @@ def _written(tables: Sequence[object], folder: Location, *, overwrite: bool) -> 
             work=functools.partial(_copies, own, names),
             summary=NoSummary,
         )
-        with OutputFolder(folder, overwrite=overwrite).held():
+        with told_as({}), OutputFolder(folder, overwrite=overwrite).held():
             run(stage, OutputFolder(folder / GIVEN, overwrite=overwrite))
     finally:
         folders.discard(own)

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 import pyarrow as pa
 
-from mlimages_dataset.api.arguments import IMAGE_NAME
+from mlimages_dataset.api.arguments import IMAGE_NAME, IMAGE_NAMES
 from mlimages_dataset.core import image_ids as rule
 from mlimages_dataset.core.arguments import check
 
@@ -38,7 +38,7 @@ def image_ids(names: Iterable[str | int]) -> list[str]:
     """Return the ids of images with names, as `image_id`; assign it to a column of one's own frame to merge frames.
 
     Raises:
-        UsageError: a name is neither text nor a whole number.
+        UsageError: a name is neither text nor a whole number, or these are not several names.
 
     >>> import mlimages_dataset as ml
     >>> import pandas as pd
@@ -47,6 +47,7 @@ def image_ids(names: Iterable[str | int]) -> list[str]:
     >>> mine["image_id"].tolist()
     ['cats/tom', 'dogs/rex']
     """
+    check({"names": IMAGE_NAMES}, {"names": names})
     texts = []
     for name in names:
         check({"the name of an image": IMAGE_NAME}, {"the name of an image": name})

@@ -20,7 +20,7 @@ from mlimages_dataset.api.vocabularies import folder_of, refuse_other
 from mlimages_dataset.augment.ancestors import Absences
 from mlimages_dataset.augment.labels_stage import LABELS_STAGE, SPLITS, LabelOptions, LabelsSummary, labels_stage
 from mlimages_dataset.augment.reasons import labels_of_row, reasons
-from mlimages_dataset.core.arguments import check
+from mlimages_dataset.core.arguments import check, whole
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.pipeline.engine import unreported
 from mlimages_dataset.pipeline.stage import Engine
@@ -117,7 +117,12 @@ class Labels(Tables[LabelsSummary]):
         return rows_of_image(self.parts(), id_of(image_id))
 
     def first_ids(self, n: int = 3) -> list[str]:
-        """Return the ids of the first n images."""
+        """Return the ids of the first n images.
+
+        Raises:
+            UsageError: `n` is no whole number of at least 0.
+        """
+        check({"n": whole(0)}, {"n": n})
         ids = (
             one for part in self.parts() for rows in scan_table(part, LABELS, columns=["image_id"]) for one in rows[0]
         )

@@ -124,7 +124,7 @@ def regions(
     """
     check({**ARGUMENTS, "ancestors": SWITCH}, locals())
     frames = {BoxTables.name: BoxTables.name}
-    stated = {"ids_of": ids_of, "min_confidence": min_confidence, "box_order": box_order}
+    stated = {"ids_of": ids_of, "min_confidence": float(min_confidence), "box_order": box_order}
     with collection(data, source, format, frames=frames, columns=_columns, stated=stated) as given:
         made = made_by(
             lambda: regions_stage(folder_of(vocabulary), given, ancestors=ancestors),

@@ -22,6 +22,7 @@ from mlimages_dataset.augment.rules_stage import (
     RULES_STAGE,
     RuleOptions,
     RulesSummary,
+    idle_option,
     rules_stage,
 )
 from mlimages_dataset.core.arguments import check
@@ -127,6 +128,8 @@ def learn_rules(
             no annotated image is predicted.
     """
     check(ARGUMENTS, {**locals(), "predictions": True})  # here they are data
+    if probability != PROBABILITY and idle_option(rule, ["probability"]):
+        raise UsageError(f"probability has no meaning with the rule {rule!r}", remedy="leave it out")
     options = RuleOptions(
         precision=float(precision), probability=float(probability), hidden=float(hidden), pictures=rule == "image"
     )

@@ -16,7 +16,14 @@ from mlimages_dataset.pipeline.stage import Engine
 from mlimages_dataset.recipes.decisions import unused_labels
 from mlimages_dataset.recipes.pictures import stated_labels
 from mlimages_dataset.recipes.recipe import read_recipe
-from mlimages_dataset.recipes.starting import beside_pictures, pictures_in, recipe_of, said_by, stated_folders
+from mlimages_dataset.recipes.starting import (
+    beside_pictures,
+    listed_ids,
+    pictures_in,
+    recipe_of,
+    said_by,
+    stated_folders,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -81,7 +88,7 @@ def start(
         said,
         attach=attach,
         in_order=bool(given),
-        class_folders=stated_folders(said),
+        class_folders=stated_folders(said, listed_ids(said)),
         without=pictures_in(sources, said),
     )
     own = folders.scratch()

@@ -34,7 +34,7 @@ from mlimages_dataset.sources.rows import text_column
 from mlimages_dataset.tables.schemas import CATEGORIES, MAPPING
 from mlimages_dataset.vocab.folder import VOCABULARY, refuse_other_vocabulary, vocabulary_digests, write_tables
 from mlimages_dataset.vocab.folder import read_vocabulary as _read_vocabulary
-from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, Ancestors, Vocabulary
+from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, Ancestors, Vocabulary, refuse_names
 
 if TYPE_CHECKING:
     import os
@@ -108,7 +108,7 @@ def build_vocabulary(
     if tencent_dictionary is not None:
         no_list = imagenet is None and open_images is None and finer is None and not given
         return _published_vocabulary(tencent_dictionary, out, overwrite=overwrite, alone=no_list)
-    _refuse_names(given, minimum_images or {}, any_list=imagenet is not None or open_images is not None or bool(given))
+    _refuse_lists({IMAGENET: imagenet, OPEN_IMAGES: open_images}, given, minimum_images or {})
     with _Inputs.opened() as inputs, told_as(inputs.names):
         stage = functools.partial(
             _stage_of,
@@ -123,13 +123,21 @@ def build_vocabulary(
             narrower=narrower,
             reviewed=_place(reviewed, "reviewed"),
             reviewed_only=reviewed_only,
-            wordnet=None if wordnet is None else Path(wordnet),
+            wordnet=None if wordnet is None else Path(str(place(wordnet, what="wordnet"))),
             minimum_images=_minimum_images(minimum_images or {}),
         )
         vocabulary, summary = _vocabulary(stage, out, overwrite=overwrite)
     _warn(given, summary)
     _warn_of_lost_wnids(vocabulary, {"imagenet": imagenet, "finer": finer})
     return vocabulary
+
+
+def _refuse_lists(published: Mapping[str, object], own: Mapping[str, object], minimum_images: Mapping[str, int]) -> None:
+    """Raise a `UsageError` if no list is given, or as `refuse_names`; `published` has None for those that are not."""
+    names = [name for name, one in published.items() if one is not None]
+    if not names and not own:
+        raise UsageError("no class list is given", remedy="pass imagenet, open_images or classes")
+    refuse_names(names, list(own), minimum_images)
 
 
 def _stage_of(**files: Any) -> Stage[VocabularySummary]:
@@ -148,18 +156,6 @@ def _published_vocabulary(dictionary: PathLike, out: PathLike | None, *, overwri
         raise UsageError("tencent_dictionary cannot be combined with class lists", remedy="pass one of them")
     where = place(dictionary, what="tencent_dictionary")
     return _vocabulary(lambda: published_vocabulary_stage(where), out, overwrite=overwrite)[0]
-
-
-def _refuse_names(given: Mapping[str, object], minimum_images: Mapping[str, int], *, any_list: bool) -> None:
-    """Raise `UsageError` where no list is given, or a name is that of no list or of two."""
-    if not any_list:
-        raise UsageError("no class list is given", remedy="pass imagenet, open_images or classes")
-    for name in given:
-        if not isinstance(name, str) or not name.strip() or name in {IMAGENET, OPEN_IMAGES}:
-            raise UsageError(f"{name!r} cannot be the name of your own class list", remedy="give it another name")
-    sources = {*given, IMAGENET, OPEN_IMAGES}
-    if strangers := [name for name in minimum_images if name not in sources]:
-        raise UsageError(f"minimum_images names {strangers[0]!r}, but no class list has that name", remedy="correct it")
 
 
 def _vocabulary(

@@ -26,12 +26,14 @@ from mlimages_dataset.augment.runs import (
     two_passes,
     with_threads,
 )
-from mlimages_dataset.core.config import check_share
+from mlimages_dataset.core.config import check_folder_name, check_share
 from mlimages_dataset.core.decimals import is_whole
-from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.listed import first_of
 from mlimages_dataset.core.locations import Location  # noqa: TC001 - the decoder reads it
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage
+from mlimages_dataset.sources.folders import is_wnid
 from mlimages_dataset.sources.inputs import files_of
 from mlimages_dataset.sources.layout import Layout
 from mlimages_dataset.sources.registry import is_known, names, source_named
@@ -57,6 +59,7 @@ ANNOTATIONS_FOLDER = "annotations"
 """Folder of a build's tables of collections, and prefix of the names of their stages."""
 _LISTED_UNKNOWN = 10
 _SHOWN_UNKNOWN = 3
+_SHOWN_IDS = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,8 +88,7 @@ class AnnotatedFiles(Layout):
     classes: bool = False
 
     def __post_init__(self) -> None:
-        if not self.name or self.name in {".", ".."} or "/" in self.name or "\\" in self.name:
-            raise ValueError(f"name is {self.name!r}, which cannot be a folder's name")
+        check_folder_name("name", self.name)
         if not is_known(self.format):
             raise ValueError(f"format is {self.format!r}, which is not one of {', '.join(names())}")
         if not self.files:
@@ -116,8 +118,13 @@ def annotations_stage(
     Its work is `annotate`.
 
     Raises:
-        UsageError: a file is missing, or a folder or pattern has none.
+        UsageError: a file is missing, or a folder or pattern has none, or predictions are called complete.
     """
+    if given.complete and schema == PREDICTIONS:
+        raise UsageError(
+            "predictions cannot be complete: that a model does not predict a class does not verify its absence",
+            remedy="leave out --complete, or --predictions if people looked for every class",
+        )
     given = replace(given, files=files_of(given.format, given.files))
     inputs = {
         **vocabulary_digests(vocabulary),
@@ -249,7 +256,12 @@ def hint_on(summary: AnnotationSummary, vocabulary: Vocabulary) -> str:
     """
     if blanks := summary.hint_on_blanks():
         return blanks
-    for label, _ in summary.most_frequent_unknown_classes:
+    return hint_on_labels([label for label, _ in summary.most_frequent_unknown_classes], vocabulary)
+
+
+def hint_on_labels(unknown: Sequence[str], vocabulary: Vocabulary) -> str:
+    """Return what unknown labels are, as `hint_on`."""
+    for label in unknown:
         if sign := next((one for one in ";|," if _are_names(label.split(one), vocabulary)), ""):
             return f"{label!r} is several names: say what stands between labels (--separator {sign!r})"
         if named := vocabulary.named(label):
@@ -258,7 +270,9 @@ def hint_on(summary: AnnotationSummary, vocabulary: Vocabulary) -> str:
             kind, wnid = "a class index", vocabulary.categories[int(label)].wnid
         else:
             continue
-        return f"{label!r} is {kind}; give labels as wnids or ids of the class lists, here {wnid}"
+        ids = first_of((repr(one.source_id) for one in vocabulary.mapping if not is_wnid(one.source_id)), _SHOWN_IDS)
+        such = f" (your ids are {ids})" if ids else ""
+        return f"{label!r} is {kind}; give labels as wnids or ids of the class lists, here {wnid}{such}"
     return ""
 
 

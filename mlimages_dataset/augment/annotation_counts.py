@@ -82,6 +82,8 @@ class AnnotationSummary(AnnotationCounts):
         first_malformed: the first statements without image id, class or valid confidence, each with the reason.
         renamed: files of one picture that name another picture than their own names do, by which they are read.
         first_renamed: the first of these, each with the name that it states.
+        boxless: statements whose box is none in its image; each is counted as a label or otherwise, too.
+        first_boxless: the first of these, each with what is wrong with its box.
         files_with_origins: exported files, whose column `origin` is not read.
         known_without_blanks: those of the most frequent unknown classes that are known without the blanks around them.
     """
@@ -93,6 +95,8 @@ class AnnotationSummary(AnnotationCounts):
     known_without_blanks: tuple[str, ...] = ()
     renamed: int = 0
     first_renamed: tuple[str, ...] = ()
+    boxless: int = 0
+    first_boxless: tuple[str, ...] = ()
     files_with_origins: int = 0
 
     @classmethod
@@ -113,6 +117,8 @@ class AnnotationSummary(AnnotationCounts):
             first_malformed=tuple(one.by_name for one in rejects.malformed),
             renamed=rejects.n_renamed,
             first_renamed=tuple(one.by_name for one in rejects.renamed),
+            boxless=rejects.n_boxless,
+            first_boxless=tuple(one.by_name for one in rejects.boxless),
             known_without_blanks=tuple(name for name, _ in unknown if name.strip() in known),
         )
 
@@ -148,6 +154,7 @@ class AnnotationSummary(AnnotationCounts):
             *first_lines("malformed", self.first_malformed, self.malformed),
             *first_lines("one image", self.first_names, self.images_of_several_names),
             *first_lines("another name", self.first_renamed, self.renamed),
+            *first_lines("no box", self.first_boxless, self.boxless),
             *first_lines("blanks", self.first_with_blanks, self.images_with_blanks),
             *first_lines("several locations", self.first_locations, self.images_of_several_locations),
             *([f"unknown classes: {self.unknown_classes()}"] if self.most_frequent_unknown_classes else []),
@@ -258,6 +265,15 @@ FATES = (
         rare=True,
     ),
     RENAMED,
+    Fate(
+        "boxless",
+        "no boxes",
+        "labels whose box is none in its image: only the label counts",
+        of_statements=False,
+        told=True,
+        first="first_boxless",
+        rare=True,
+    ),
     Fate(
         "files_with_origins",
         "exported files",

@@ -103,6 +103,8 @@ class LabelsSummary:
         train, val: statistics of the splits.
         shared_ids: ids that several rows have.
         unpredicted: images without the predictions that rules read: nothing likely is added to them.
+        validation_images_drawn: number of validation images, each with one row or several; None in summaries of earlier
+            versions, in which the rows stand for it.
     """
 
     conflicts: int
@@ -113,6 +115,7 @@ class LabelsSummary:
     val: SplitSummary
     shared_ids: SharedIds = SharedIds()  # noqa: RUF009 - frozen
     unpredicted: int = 0
+    validation_images_drawn: int | None = None
 
     def line(self) -> str:
         """Return the numbers of images, and of labels of a training image."""
@@ -130,7 +133,8 @@ class LabelsSummary:
     def findings(self) -> list[str]:
         """Return a sentence for each unexpected result."""
         found = []
-        asked, drawn = self.validation_images_asked, self.val.images
+        asked, drawn = self.validation_images_asked, self.validation_images_drawn
+        drawn = self.val.images if drawn is None else drawn
         if drawn < asked:
             found.append(f"only {drawn:,} of {asked:,} validation images: the limit per category allows no more")
         if self.conflicts:
@@ -215,6 +219,7 @@ def label(
     n_classes = len(vocabulary)
     implied, likely = co_occurrences(implications, n_classes)
     teacher = teacher_of(likely, predictions, n_classes, where=implications)
+    draw = _drawn(parts, options, n_classes, mapper) if options.validation_images else None
     work = functools.partial(
         _label_part,
         out=at.out,
@@ -222,7 +227,7 @@ def label(
         closure=vocabulary.closure,
         likely=likely,
         teacher=teacher,
-        draw=_drawn(parts, options, n_classes, mapper) if options.validation_images else None,
+        draw=draw,
         inputs=dict(at.inputs),
         journal=at.journal,
     )
@@ -246,6 +251,7 @@ def label(
         blocked_implications=counts.blocked,
         unpredicted=counts.unpredicted,
         validation_images_asked=options.validation_images,
+        validation_images_drawn=0 if draw is None else len(draw.chosen),
         annotations_audit={source: consistency[source].summary(wnids) for source in sorted(consistency)},
         train=statistics["train"].summary(),
         val=statistics["val"].summary(),

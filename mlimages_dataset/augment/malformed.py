@@ -13,7 +13,7 @@ from mlimages_dataset.sources.rejects import LISTED_REJECTS, REJECT_CHARACTERS, 
 from mlimages_dataset.sources.rows import has_texts, shown_values
 from mlimages_dataset.sources.source import DOUBTED, FAULT, LISTED, NUMBERS, WRITTEN, refuse_other_scale
 from mlimages_dataset.tables.arrays import arrow_of, texts
-from mlimages_dataset.tables.confidences import beyond_one
+from mlimages_dataset.tables.confidences import beyond_one, how_to_write
 
 if TYPE_CHECKING:
     import duckdb
@@ -92,7 +92,7 @@ def _as_rejects(  # noqa: PLR0917 - what is known of a block
     places = log.places(listed, rows.num_rows) if log.places is not None else None
     if places is not None:
         return [
-            Reject(str(piece.path), line, reason, text.strip()[:REJECT_CHARACTERS])
+            Reject(str(piece.path), line, _advised(reason, text), text.strip()[:REJECT_CHARACTERS])
             for reason, (line, text) in zip(reasons, places, strict=True)
         ]
     told = _told_of(shown, rows, listed)
@@ -161,4 +161,11 @@ def _reject(path: str, reason: str, told: dict[str, object]) -> Reject:
     text = shown_values(told["image_id"], told["class_id"], confidence)
     line = told.get(_LINE)
     place = "".join(f"{name} {told[name]}: " for name in NUMBERS[1:] if told.get(name) is not None)
+    reason = _advised(reason, "" if confidence is None else str(confidence))
     return Reject(path, line if isinstance(line, int) else 0, place + reason, text)
+
+
+def _advised(reason: str, text: str) -> str:
+    """Return why a row cannot be used, and how to write its confidence where that is another way to write one."""
+    advice = how_to_write(text.strip()) if reason == NO_CONFIDENCE else ""
+    return f"{reason} ({advice})" if advice else reason

@@ -19,6 +19,7 @@ import pyarrow.compute as pc
 
 from mlimages_dataset.augment.splits import draws_of
 from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.locations import is_folder_name
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import Stage
 from mlimages_dataset.tables.parquet import scan_table, table_digests, table_inputs, table_parts, table_writer
@@ -128,7 +129,7 @@ def region_sample_stage(
     """
     names = [name for name, _ in sizes]
     for name in names:
-        if names.count(name) > 1 or not name or name.startswith(".") or not set(name).isdisjoint("/\\"):
+        if names.count(name) > 1 or name.startswith(".") or not is_folder_name(name):
             raise UsageError(
                 f"{name!r} is twice the name of a sample, or is no name of a folder", remedy="name another"
             )

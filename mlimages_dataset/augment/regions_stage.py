@@ -8,6 +8,7 @@ import operator
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
+from mlimages_dataset.augment.annotate import hint_on_labels
 from mlimages_dataset.augment.annotations import class_lookup, lookup_table
 from mlimages_dataset.augment.regions import (
     STATED_REGIONS,
@@ -57,6 +58,15 @@ RANGE_IMAGES = 1 << 16
 _LISTED_UNKNOWN = 10
 
 
+def refuse_no_boxes(given: AnnotatedFiles) -> None:
+    """Raise `UsageError` if files of a collection's format state no boxes."""
+    if not source_named(given.format).has_regions:
+        others = ", ".join(name for name in names() if source_named(name).has_regions)
+        raise UsageError(
+            f"files of the format {given.format} state no boxes", where=given.files[0], remedy=f"use one of {others}"
+        )
+
+
 def regions_stage(
     vocabulary: Location, given: AnnotatedFiles, *, ancestors: bool = False, into: str = ""
 ) -> Stage[RegionSummary]:
@@ -65,12 +75,8 @@ def regions_stage(
     Raises:
         UsageError: a file is missing, or files of the format state no boxes.
     """
+    refuse_no_boxes(given)
     source = source_named(given.format)
-    if not source.has_regions:
-        others = ", ".join(name for name in names() if source_named(name).has_regions)
-        raise UsageError(
-            f"files of the format {given.format} state no boxes", where=given.files[0], remedy=f"use one of {others}"
-        )
     given = replace(given, files=files_of(given.format, given.files))
     return Stage(
         name=f"{REGIONS_FOLDER}/{given.name}",
@@ -122,11 +128,11 @@ def map_regions(
     counts = functools.reduce(operator.add, (result.counts for result in made.results), RegionCounts())
     summary = RegionSummary.of(counts, made.rejects, most_frequent(made.unknown, _LISTED_UNKNOWN))
     if not counts.regions:
-        raise _nothing_kept(summary, given)
+        raise _nothing_kept(summary, given, vocabulary)
     return StageResult(tuple(receipt for result in made.results for receipt in result.receipts), summary)
 
 
-def _nothing_kept(summary: RegionSummary, given: AnnotatedFiles) -> DataError:
+def _nothing_kept(summary: RegionSummary, given: AnnotatedFiles, vocabulary: Vocabulary) -> DataError:
     told = [*summary.losses()]
     if summary.below_confidence:
         told.append(f"below the least confidence: {summary.below_confidence:,}")
@@ -135,7 +141,8 @@ def _nothing_kept(summary: RegionSummary, given: AnnotatedFiles) -> DataError:
     return DataError(
         f"no box is kept ({'; '.join(told) or 'the files state none'})",
         where=given.files[0],
-        remedy=f"check that the files are in the format {given.format}, with boxes, and of the vocabulary's classes",
+        remedy=hint_on_labels([name for name, _ in summary.most_frequent_unknown_classes], vocabulary)
+        or f"check that the files are in the format {given.format}, with boxes, and of the vocabulary's classes",
     )
 
 

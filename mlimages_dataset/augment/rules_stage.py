@@ -31,7 +31,7 @@ from mlimages_dataset.tables.schemas import ANNOTATIONS, LABELS, PREDICTIONS, RU
 from mlimages_dataset.vocab.folder import read_vocabulary
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
+    from collections.abc import Callable, Iterable
 
     from numpy.typing import NDArray
 
@@ -45,6 +45,12 @@ RULES_FILE = "rules.parquet"
 PRECISION = 0.9
 MOST_IMAGES = 1 << 17
 """Images that are learned from, drawn by a hash of their ids."""
+_HEEDS = {
+    "pairs": {"probability", "strength"},
+    "regression": {"probability", "precision", "hidden"},
+    "image": {"precision", "hidden"},
+}
+"""The options that each rule of co-occurrence has, the paper's pairs among them."""
 COPIES = 4
 """Times that the labels of each complete image are hidden, differently each time."""
 _HELD_OUT = 5  # one image in so many
@@ -53,6 +59,11 @@ TAKEN_FOR_COMPLETE = (
     "the annotations list no verified absence, so they are taken for complete: every class that occurs counts as "
     "looked for in every image"
 )
+
+
+def idle_option(rule: str, stated: Iterable[str]) -> str:
+    """Return the first option of co-occurrence that is stated and that a rule does not heed; empty if there is none."""
+    return min(set(stated) - _HEEDS[rule], default="")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

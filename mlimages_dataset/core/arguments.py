@@ -104,10 +104,12 @@ def check(kinds: Mapping[str, Kind], given: Mapping[str, object]) -> None:
 
 
 def shown(value: object) -> str:
-    """Return a value for a message: itself if it is short and plain, else its type."""
+    """Return a value for a message: itself if it is short and plain, the beginning of a long text, else its type."""
     is_plain = value is None or isinstance(value, str | bool | int | float)
     if is_plain and len(repr(value)) <= _SHOWN:
         return repr(value)
     if isinstance(value, numbers.Real) and math.isfinite(value):
         return str(value)
+    if isinstance(value, str):
+        return f"{value[:_SHOWN]!r}..."
     return f"of the type {type(value).__name__}"

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, TypeVar
 from mlimages_dataset.core.decoding import Decoder, UndecodableError
 from mlimages_dataset.core.documents import parse_toml
 from mlimages_dataset.core.errors import ConfigError
+from mlimages_dataset.core.locations import is_folder_name
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -55,6 +56,12 @@ def read_config(
         return decoder.decode(kind, read_toml(path))
     except UndecodableError as error:
         raise ConfigError(error.what, where=path, remedy=error.remedy) from error
+
+
+def check_folder_name(name: str, value: str) -> None:
+    """Raise a `ValueError` that names the field, unless a value can be a folder's name."""
+    if not is_folder_name(value):
+        raise ValueError(f"{name} is {value!r}, which cannot be a folder's name")
 
 
 def check_share(name: str, value: float) -> None:

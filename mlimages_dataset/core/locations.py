@@ -8,6 +8,7 @@ import os
 import shutil
 import stat
 import sys
+import unicodedata
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
 
@@ -35,14 +36,17 @@ Location: TypeAlias = Path | UPath
 
 _EXTRAS = {"s3": "s3"}
 """The extra of this package that installs the client of each protocol."""
+_LONGEST_NAME = 200
+"""Bytes of a folder's name: file systems take 255, and the names of marks of a stage hold it and some 40 more."""
 
 
 def location(text: str) -> Location:
     """Return the location that a path or URL names.
 
     Raises:
-        UsageError: the protocol is unknown, its client is not installed, or the store does not answer.
+        UsageError: it names none, the protocol is unknown, its client is not installed, or the store does not answer.
     """
+    refuse_no_path(text)
     if "://" not in text:
         return Path(text)
     from fsspec import available_protocols  # noqa: PLC0415 - 0.2 s, which local paths need not pay
@@ -66,6 +70,18 @@ def location(text: str) -> Location:
             f"the store does not answer ({reason(error)})", where=text, remedy="check the address and the credentials"
         ) from error
     return place
+
+
+def refuse_no_path(text: str, what: str = "a path") -> None:
+    """Raise a `UsageError` for a text that can be the path of nothing: an empty one would be the working folder."""
+    if not text.strip():
+        raise UsageError(f"{what} is an empty text", remedy="name a file or a folder (. is the one you are in)")
+    try:
+        is_path = b"\0" not in os.fsencode(text)
+    except UnicodeEncodeError:
+        is_path = False
+    if not is_path:
+        raise UsageError(f"{what} is {text!a}, which cannot be a path", remedy="correct it")
 
 
 def user_cache() -> Path:
@@ -114,6 +130,17 @@ def folder_stays(folder: Location, path: str) -> bool:
 def is_plain(path: str) -> bool:
     """Return whether a relative path stays in its folder by its name alone; links are not considered."""
     return not ("\\" in path or ":" in path or "\0" in path or {"", ".", ".."} & set(path.split("/")))
+
+
+def is_folder_name(name: str) -> bool:
+    """Return whether a name given by a user can be that of a folder, on any system and beside marks of its stages."""
+    if (
+        not (name.strip() and is_plain(name))
+        or "/" in name
+        or any(unicodedata.category(sign) in {"Cc", "Cs"} for sign in name)
+    ):
+        return False
+    return len(name.encode()) <= _LONGEST_NAME
 
 
 def _stays(folder: Path, path: str) -> bool:
@@ -231,6 +258,24 @@ def unpacked(place: Location) -> Iterator[pa.NativeFile]:
         compression = None
     with system_errors(place), place.open("rb") as packed, pa.input_stream(packed, compression=compression) as stream:
         yield stream
+
+
+def refuse_obstacle(error: OSError, place: Location | None) -> None:
+    """Raise a `UsageError` if an error says that a folder is where a file should be, or the other way round.
+
+    Args:
+        error: of the operating system.
+        place: what could not be written or removed; None if only the error may say it.
+    """
+    if not isinstance(error, (IsADirectoryError, NotADirectoryError, FileExistsError)):
+        return
+    named = error.filename2 or error.filename
+    path = place if place is not None else Path(os.fsdecode(named)) if named else None
+    if not isinstance(path, Path):
+        return
+    found = next((one for one in (path, *path.parents) if one.exists()), path)
+    what = "is a folder where a file should be" if found.is_dir() else "is a file where a folder should be"
+    raise UsageError(what, where=found, remedy="remove or rename it, or name another place") from error
 
 
 def reason(error: BaseException) -> str:

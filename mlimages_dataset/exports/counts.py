@@ -27,6 +27,7 @@ class ExportCounts:
         unsized_images: images left out because their size is not known.
         unsaid_masks: regions whose mask the format cannot say.
         unsaid_flags: regions of which the format cannot say that they are difficult or a crowd.
+        pictures_without_regions: pictures with a size and without a region; nobody knows whether they were looked at.
         images_of_several_rows: ids that several rows have; the format does not say the source of a row.
     """
 
@@ -40,6 +41,7 @@ class ExportCounts:
     unsaid_masks: int = 0
     unsaid_flags: int = 0
     images_of_several_rows: int = 0
+    pictures_without_regions: int = 0
 
     @property
     def seen(self) -> int:
@@ -58,6 +60,8 @@ class ExportCounts:
             "unsized_images": "images left out: their size is not known",
             "unsaid_masks": "regions whose mask the format cannot say",
             "unsaid_flags": "regions that are difficult or a crowd, which the format cannot say",
+            "pictures_without_regions": "pictures left out: they have no region, and nobody knows whether they "
+            "were looked at",
             "images_of_several_rows": "image ids of several rows: the format does not say the source of a row",
         }
         counts = {name: getattr(self, name) for name in texts}

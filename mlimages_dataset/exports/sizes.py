@@ -46,6 +46,12 @@ def size_tables(export: Export) -> list[Location]:
     return found
 
 
+def number_sized(tables: Sequence[Location]) -> int:
+    """Return how many images of some tables have a size."""
+    widths = (batch.column("width") for table in tables for batch in scan_table(table, IMAGES, columns=["width"]))
+    return sum(pc.sum(pc.greater(column, 0)).as_py() or 0 for column in widths)
+
+
 def sizes_of_part(part: Location, tables: Sequence[Location]) -> dict[str, Size]:
     """Return the sizes of the images of a part of regions that have some."""
     ids = (batch.column("image_id") for batch in scan_table(part, REGIONS, columns=["image_id"]))

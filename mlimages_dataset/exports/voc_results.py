@@ -10,6 +10,7 @@ Boxes are in pixels here, so the images' sizes are needed: of the `images` table
 from __future__ import annotations
 
 import contextlib
+import os
 from collections import Counter
 from typing import TYPE_CHECKING
 
@@ -84,9 +85,9 @@ def _names(vocabulary: Vocabulary) -> list[str]:
     for row in reversed([row for row in rows if row.class_index >= 0]):
         names[row.class_index] = row.source_id
     parts = list(map(part_of_file_name, names))
-    times = Counter(parts)
+    times = Counter(map(os.path.normcase, parts))  # on Windows, names that differ by case only are one file
     return [
-        part if times[part] == 1 else part_of_file_name(f"{part}_{category.wnid}")
+        part if times[os.path.normcase(part)] == 1 else part_of_file_name(f"{part}_{category.wnid}")
         for part, category in zip(parts, vocabulary.categories, strict=True)
     ]
 

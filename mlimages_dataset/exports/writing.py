@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, TypeAlias, TypeVar
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.exports.counts import ExportCounts, summed
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, Receipt, whole_file
-from mlimages_dataset.tables.parquet import write_table
-from mlimages_dataset.tables.schemas import CATEGORIES, MAPPING
+from mlimages_dataset.tables.parquet import schema_of, write_table
+from mlimages_dataset.tables.schemas import ANNOTATIONS, CATEGORIES, LABELS, MAPPING, REGIONS
 from mlimages_dataset.vocab.folder import CATEGORIES_FILE, MAPPING_FILE
 from mlimages_dataset.vocab.tables import categories_table, mapping_table
 
@@ -42,10 +42,16 @@ def region_parts(export: Export) -> Sequence[Location]:
     """Return the parts of an export of regions.
 
     Raises:
-        UsageError: they are in train/ and val/, as regions are not.
+        UsageError: they are no regions.
     """
+    parts = [part for of_split in export.splits.values() for part in of_split]
+    if other := next((part for part in parts if schema_of(part, (REGIONS, LABELS, ANNOTATIONS)) is not REGIONS), None):
+        what = "holds labels, and this format is for boxes"
+        raise UsageError(
+            what, where=other.parent, remedy="name a folder that regions or predict wrote, or choose tencent or csv"
+        )
     if set(export.splits) != {"train"}:
-        raise UsageError(f"regions have no split {max(export.splits)}", remedy="name the folder of one regions table")
+        raise UsageError("has regions in folders of splits", where=parts[0].parent.parent, remedy="name one of these")
     return export.splits["train"]
 
 

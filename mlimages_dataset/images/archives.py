@@ -23,6 +23,7 @@ from mlimages_dataset.images.beside import held_with_files_beside, with_files_be
 from mlimages_dataset.images.check import Inspection
 from mlimages_dataset.images.masks import with_masks
 from mlimages_dataset.images.members import Member
+from mlimages_dataset.images.own_members import holds_own_images, own_members
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.images.zips import zip_file_members
 from mlimages_dataset.sources.folders import class_folders, is_hidden, is_part_or_thing
@@ -159,6 +160,11 @@ def _folder_members(folder: Location, most_bytes: int, path: str, links: Links) 
             inside, why = links.into(entry, place)
             if why:
                 yield Member(place, functools.partial(Inspection, Status.UNSAFE_NAME, why), ())
+                continue
+            if holds_own_images(entry):
+                yield from (
+                    replace(one, path=f"{place}/{one.path}") for one in own_members(entry, most_bytes=most_bytes)
+                )
                 continue
             members = _folder_members(entry, most_bytes, f"{place}/", inside)
             yield from (_in_class_folder(one, place) for one in members) if entry.name in of_classes else members

@@ -7,6 +7,8 @@ bytes behind the end mark are ignored, and so is a mark or a check sum that is m
 
 from __future__ import annotations
 
+CUT = "the file is cut behind its first frame"
+"""What is said of a file of several frames that ends within one behind the first."""
 _GIF_HEADER, _GIF_IMAGE = 13, 10
 _TABLE, _EXTENSION, _IMAGE = 0x80, 0x21, 0x2C
 _PNG_HEADER, _CHUNK_HEADER, _CHECK_SUM = 8, 8, 4

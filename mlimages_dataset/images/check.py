@@ -12,12 +12,15 @@ from typing import TYPE_CHECKING
 
 from PIL import Image, UnidentifiedImageError, features
 
-from mlimages_dataset.images.blocks import is_cut
+from mlimages_dataset.images.blocks import CUT, is_cut
+from mlimages_dataset.images.depth import unread_depth
+from mlimages_dataset.images.filled import jpeg_fault, lacks_rows
 from mlimages_dataset.images.formats import AVIF, kind_of, not_decoded_jpeg
 from mlimages_dataset.images.jpeg import whole_size
 from mlimages_dataset.images.orientation import UPRIGHT, orientation_note, orientation_of
 from mlimages_dataset.images.quiet import without_messages
 from mlimages_dataset.images.statuses import Status
+from mlimages_dataset.images.tiff import tiff_fault
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -83,7 +86,6 @@ PILLOW_FORMATS = tuple(one.pillow for one in _FORMATS)
 
 _SNIFFED_BYTES = 1024
 _DETAIL_CHARACTERS = 200
-_CUT = "the file is cut behind its first frame"
 
 
 def inspect(content: bytes, limits: Limits = Limits(), *, decode: bool = True) -> Inspection:
@@ -91,7 +93,7 @@ def inspect(content: bytes, limits: Limits = Limits(), *, decode: bool = True) -
 
     The Huffman codes of a plain JPEG are read to the end without computing pixels. A JPEG that is not plain or fails
     that check is decoded at an eighth of its size, which still reads all entropy-coded data, so that damage is found as
-    by full decoding (at any scale libjpeg fills in damage that it can resynchronise after).
+    by full decoding; what libjpeg fills in counts as damage.
 
     Args:
         content: the bytes, or a view of them.
@@ -131,13 +133,13 @@ def _inspect_picture(content: bytes, form: _Format, limits: Limits, *, decode: b
             if width * height > limits.pixels:
                 detail = f"{width} x {height} pixels, more than {limits.pixels:,}"
                 return Inspection(Status.TOO_MANY_PIXELS, detail, width, height, form.suffix)
+            if unread := unread_depth(image):
+                detail = f"its pixels are {unread}, which are not read: convert it to 8 or 16 bits first"
+                return Inspection(Status.UNSUPPORTED, detail, width, height, form.suffix)
             notes = list(_notes(image))
-            if decode and not (image.format == "JPEG" and whole_size(content) == image.size):
-                if form.pillow == "JPEG":
-                    image.draft("L", (max(1, width // 8), max(1, height // 8)))
-                image.load()
-            if decode and _is_animated(image) and is_cut(content, form.pillow):
-                return Inspection(Status.BROKEN, f"{form.pillow}: {_CUT}", width, height, form.suffix)
+            if decode and (fault := _decoding_fault(content, image, form)):
+                detail = f"{form.pillow}: {fault}"[:_DETAIL_CHARACTERS]
+                return Inspection(Status.BROKEN, detail, width, height, form.suffix)
             orientation = orientation_of(image, decoded=decode)
     except Image.DecompressionBombError:
         return Inspection(Status.TOO_MANY_PIXELS, f"more than {MAX_PIXELS:,} pixels", suffix=form.suffix)
@@ -145,6 +147,26 @@ def _inspect_picture(content: bytes, form: _Format, limits: Limits, *, decode: b
         return _undecodable(content, form, error, width, height)
     found = Inspection(Status.SAVED, "; ".join(notes), width, height, form.suffix, orientation)
     return found if orientation == UPRIGHT else noted(found, orientation_note(orientation))
+
+
+def _decoding_fault(content: bytes, image: Image.Image, form: _Format) -> str:
+    """Decode a picture; return what it lacks that its decoder fills in, or that belongs to later frames; else empty.
+
+    Raises:
+        Exception: of any kind, if it cannot be decoded.
+    """
+    if form.pillow == "JPEG":
+        if image.format == "JPEG" and whole_size(content) == image.size:
+            return ""
+        if (fault := jpeg_fault(content)) is not None:
+            return fault
+        image.draft("L", (max(1, image.width // 8), max(1, image.height // 8)))
+    image.load()
+    if form.pillow == "TIFF":
+        return tiff_fault(content)
+    if form.pillow == "PNG" and lacks_rows(image, content):
+        return "its data end before its last row"
+    return CUT if _is_animated(image) and is_cut(content, form.pillow) else ""
 
 
 def _undecodable(content: bytes, form: _Format, error: Exception, width: int, height: int) -> Inspection:
@@ -176,7 +198,7 @@ def _is_animated(image: Image.Image) -> bool:
 
 
 def _is_deep(image: Image.Image) -> bool:
-    if image.mode.startswith("I;16") or image.mode in {"I", "F"}:
+    if image.mode.startswith("I;16"):
         return True
     # Pillow opens 16-bit colour PNGs as 8-bit ones, but names the raw mode that it reads.
     return any("16" in str(tile[3]) for tile in getattr(image, "tile", ()))

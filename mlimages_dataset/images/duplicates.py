@@ -21,6 +21,8 @@ import scipy.sparse as sp
 from PIL import Image
 
 from mlimages_dataset.core.compiled import compiled
+from mlimages_dataset.images.check import PILLOW_FORMATS
+from mlimages_dataset.images.depth import eight_bits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,9 +61,9 @@ def picture_hashes(content: bytes) -> tuple[int, int] | None:
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of odd metadata
-        with Image.open(io.BytesIO(content)) as image:
+        with Image.open(io.BytesIO(content), formats=PILLOW_FORMATS) as image:
             image.draft("L", (2 * _THUMBNAIL, 2 * _THUMBNAIL))
-            grey = image.convert("L")
+            grey = eight_bits(image).convert("L")
     thumbnail = np.asarray(grey.resize((_THUMBNAIL, _THUMBNAIL), Image.Resampling.BOX), np.float32)
     if thumbnail.std() < _FLAT:
         return None

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 
 from mlimages_dataset.core.documents import written_csv
 from mlimages_dataset.core.errors import DataError, UsageError
@@ -28,11 +27,10 @@ from mlimages_dataset.images.duplicates import (
     groups_of,
     picture_hashes,
 )
-from mlimages_dataset.images.index import ImageIndex, image_parts
+from mlimages_dataset.images.index import ImageIndex, image_parts, saved_rows, stored_picture
 from mlimages_dataset.images.lookup import Lookup, store_inputs
 from mlimages_dataset.images.merging import ImageLabels, labels_of, merged, with_labels
 from mlimages_dataset.images.shards import ShardReader
-from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.images.subset_stage import LABELS_FOLDER, label_folders
 from mlimages_dataset.images.verification import MOST_CLASSES
 from mlimages_dataset.pipeline.engine import unreported
@@ -42,7 +40,7 @@ from mlimages_dataset.tables.batches import label_batches
 from mlimages_dataset.tables.files import Receipt, write_bytes
 from mlimages_dataset.tables.label_columns import array_of
 from mlimages_dataset.tables.parquet import TableWriter, scan_table, schema_of, table_digests, table_parts, table_writer
-from mlimages_dataset.tables.schemas import ANNOTATIONS, IMAGES, LABELS, PREDICTIONS
+from mlimages_dataset.tables.schemas import ANNOTATIONS, LABELS, PREDICTIONS
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -200,21 +198,20 @@ def _fingerprints(part: str, *, folder: Location, perceptual: bool) -> _Part:
     """Return the fingerprints and the pixels of a part's saved pictures.
 
     Raises:
-        DataError: the digest of a row is none.
+        DataError: the digest of a row is none, or not that of its picture, which is read for perceptual hashes only.
     """
     reader = ShardReader(folder)
     digests, pixels, hashes = [], [], []
-    for batch in scan_table(folder / part, IMAGES):
-        for row in batch.filter(pc.equal(batch.column("status"), Status.SAVED.value)).to_pylist():
-            if not _DIGEST.fullmatch(row["digest"]):
-                raise DataError(
-                    f"the digest of {row['image_id']} is {row['digest']!r}, which is none",
-                    where=folder / part,
-                    remedy="run mlimages-build images verify",
-                )
-            digests.append(row["digest"])
-            pixels.append(row["width"] * row["height"])
-            hashes.append(_hashes(reader.read(row["shard"], row["offset"], row["bytes"])) if perceptual else None)
+    for row in saved_rows(folder / part):
+        if not _DIGEST.fullmatch(row["digest"]):
+            raise DataError(
+                f"the digest of {row['image_id']} is {row['digest']!r}, which is none",
+                where=folder / part,
+                remedy="run mlimages-build images verify",
+            )
+        digests.append(row["digest"])
+        pixels.append(row["width"] * row["height"])
+        hashes.append(_hashes(stored_picture(reader, row)) if perceptual else None)
     return _part(digests, pixels, hashes)
 
 

@@ -306,6 +306,8 @@ def _target(url: URL, location: str) -> URL:
         raise Refused(Status.REDIRECTS, f"to {without_login(target)[:100]}: {refused.detail}") from refused
 
 
+_ARRIVED = re.compile(r"received (\d{1,18}) of (\d{1,18}) bytes")
+"""In aiohttp's message of a body that is shorter than its header says."""
 _NOT_CONNECTED = "no connection in time"
 
 
@@ -342,4 +344,6 @@ def _body_errors() -> Iterator[None]:
     except TimeoutError as error:
         raise Refused(Status.TIMEOUT, "not complete in time", again=True) from error
     except (aiohttp.ClientError, OSError) as error:
-        raise Refused(Status.CUT, f"{error}"[:200], again=True) from error
+        counts = _ARRIVED.search(str(error))
+        why = f"{int(counts[1]):,} of {int(counts[2]):,} bytes arrived" if counts else f"{error}"[:200]
+        raise Refused(Status.CUT, why, again=True) from error

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow.compute as pc
 
@@ -23,11 +23,12 @@ from mlimages_dataset.tables.parts import MANIFEST_NAME
 from mlimages_dataset.tables.schemas import IMAGES
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Mapping
+    from collections.abc import Iterable, Iterator, Mapping
 
     import pyarrow as pa
 
     from mlimages_dataset.core.locations import Location
+    from mlimages_dataset.images.shards import ShardReader
     from mlimages_dataset.pipeline.records import FileRecord
 
 
@@ -116,6 +117,33 @@ def _refuse_changed(folder: Location, records: Mapping[str, FileRecord]) -> None
                 where=folder / path,
                 remedy="run mlimages-build images verify",
             )
+
+
+def saved_rows(part: Location) -> Iterator[Mapping[str, Any]]:
+    """Yield the rows of the saved pictures of a part of an `images` table.
+
+    Raises:
+        DataError, SchemaError: it is damaged, or has another schema.
+    """
+    for batch in scan_table(part, IMAGES):
+        yield from batch.filter(pc.equal(batch.column("status"), Status.SAVED.value)).to_pylist()
+
+
+def stored_picture(reader: ShardReader, row: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a saved row's picture.
+
+    Raises:
+        DataError: they are not those of its digest, or its shard is too short.
+        UsageError: its shard cannot be read.
+    """
+    content = reader.read(row["shard"], row["offset"], row["bytes"])
+    if hashlib.sha256(content).hexdigest() != row["digest"]:
+        raise DataError(
+            f"the picture of {row['image_id']} has another digest than its row",
+            where=reader.folder / row["shard"],
+            remedy="run mlimages-build images verify",
+        )
+    return content
 
 
 def write_index(path: Path, parts: Iterable[Location]) -> None:

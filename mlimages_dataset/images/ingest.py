@@ -16,6 +16,7 @@ from mlimages_dataset.core.links import below
 from mlimages_dataset.core.locations import as_text
 from mlimages_dataset.images.archives import archive_file_members, folder_members, with_masks_of_archive
 from mlimages_dataset.images.check import Inspection, Limits, inspect
+from mlimages_dataset.images.own_members import holds_own_images, own_members
 from mlimages_dataset.images.parquet_store import ParquetStore
 from mlimages_dataset.images.resize import ResizeOptions, resized
 from mlimages_dataset.images.statuses import Status
@@ -93,7 +94,9 @@ _MASK = Inspection(
 
 def _folder_members(folder: Location, limits: Limits) -> Iterator[Member]:
     """Yield the files of a folder, or the pictures of the shards that others wrote there, as their stores have them."""
-    if (folder / MANIFEST_NAME).is_file():  # ours
+    if holds_own_images(folder):
+        yield from own_members(folder, most_bytes=limits.bytes)
+    elif (folder / MANIFEST_NAME).is_file():
         yield from folder_members(folder, most_bytes=limits.bytes)
     elif TarStore.recognises(folder):
         for shard, path in TarStore.shards_of(folder):

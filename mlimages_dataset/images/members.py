@@ -39,6 +39,7 @@ class Member:
         masks: tag and content of the pictures that say what its pixels are; their content can be read at any time.
         is_in_class_folder: its folder is one of `class_folders`, or its owner says that it is a class.
         link: the path of the file that it is a link to, where that is read from the same folder; else empty.
+        doubt: what is doubtful about its path; empty if nothing is.
         source: the name of its source, where several are read; else empty.
     """
 
@@ -50,6 +51,7 @@ class Member:
     masks: tuple[tuple[str, Content], ...] = ()
     is_in_class_folder: bool = False
     link: str = ""
+    doubt: str = ""
     source: str = ""
 
     @property

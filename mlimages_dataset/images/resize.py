@@ -8,10 +8,10 @@ import warnings
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
 from PIL import Image
 
 from mlimages_dataset.images.check import PILLOW_FORMATS, inspect
+from mlimages_dataset.images.depth import eight_bits
 from mlimages_dataset.images.orientation import (
     NO_ROTATION,
     UPRIGHT,
@@ -118,10 +118,3 @@ def resized(
 def turned_lines(turned: int) -> list[str]:
     """Return a summary's line on pictures that were turned, if there are any."""
     return [f"{turned:>12,}  of the saved ones were turned upright"] if turned else []
-
-
-def eight_bits(image: Image.Image) -> Image.Image:
-    """Return a picture in grey or RGB with 8 bits per channel."""
-    if image.mode.startswith("I;16") or image.mode == "I":
-        return Image.fromarray((np.asarray(image).clip(0, 0xFFFF) >> 8).astype(np.uint8))
-    return image if image.mode == "L" else image.convert("RGB")

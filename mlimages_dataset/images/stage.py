@@ -25,6 +25,7 @@ from mlimages_dataset.images.ingest import (
     members_of,
     whole_masks,
 )
+from mlimages_dataset.images.own_members import CAPTIONS_FILE, CAPTIONS_HEADER, LABELS_FILE, LABELS_HEADER
 from mlimages_dataset.images.parts import (
     PART_IMAGES,
     ImagesSummary,
@@ -61,14 +62,6 @@ if TYPE_CHECKING:
 
 INGEST = "ingest"
 """The name of the stage."""
-LABELS_FILE = "labels.csv"
-"""The labels that the sources themselves state, for `mlimages-build annotate --format csv`."""
-
-CAPTIONS_FILE = "captions.csv"
-"""The captions beside pictures: the columns image_id and caption."""
-
-_LABELS_HEADER = ("image_id", "label", "confidence")
-_CAPTIONS_HEADER = ("image_id", "caption")
 _ENDS_BYTES = 1 << 20
 
 
@@ -119,6 +112,7 @@ class IngestSummary(ImagesSummary):
         masks: pictures of what the pixels of saved pictures are, stored beside these.
         broken_masks: saved pictures with a mask that cannot be used; their rows' detail says why.
         links: pictures that are links to other pictures of their folder; their rows' detail says to which.
+        doubtful_names: pictures of zip archives whose names are in an unknown encoding; their rows' detail says so.
     """
 
     labels: int
@@ -128,6 +122,7 @@ class IngestSummary(ImagesSummary):
     masks: int = 0
     broken_masks: int = 0
     links: int = 0
+    doubtful_names: int = 0
 
     def lines(self) -> list[str]:
         """Return the counts, the size of the pictures, and the number of labels and captions."""
@@ -138,7 +133,10 @@ class IngestSummary(ImagesSummary):
         masks = [f"{self.masks:>12,}  masks of them, stored beside them"] if self.masks else []
         broken = [f"{self.broken_masks:>12,}  pictures with {BROKEN_MASK}"] if self.broken_masks else []
         links = [f"{self.links:>12,}  pictures that are links to others of their folder"] if self.links else []
-        return [*pictures.lines(), *turned_lines(self.turned), labels, *captions, *unread, *masks, *broken, *links]
+        names = "names that are not in UTF-8 and may be garbled: unpack such an archive yourself (unzip -O GBK)"
+        doubtful = [f"{self.doubtful_names:>12,}  {names}"] if self.doubtful_names else []
+        rest = (*captions, *unread, *masks, *broken, *links, *doubtful)
+        return [*pictures.lines(), *turned_lines(self.turned), labels, *rest]
 
 
 def ingest_stage(sources: Sequence[Location], options: IngestOptions, out: Location) -> Stage[IngestSummary]:
@@ -199,6 +197,7 @@ def ingest(sources: Sequence[Location], options: IngestOptions, at: Workplace) -
         masks=stated.masks,
         broken_masks=count_noted(at.out, range(len(parts)), BROKEN_MASK) if stated.masks else 0,
         links=stated.links,
+        doubtful_names=stated.doubtful_names,
     )
     return StageResult(tuple(receipts), summary)
 
@@ -215,11 +214,13 @@ def _write_part(
             link = f"a link to {one.member.link}" if one.member.link else ""
             if seen.add(one.image_id, one.member.name):
                 masks, wrong = whole_masks(one.member, options.limits)
-                writer.save(one.image_id, one.content, _noted(one.found, one.member.note, wrong, link), masks)
+                writer.save(
+                    one.image_id, one.content, _noted(one.found, one.member.note, wrong, link, one.member.doubt), masks
+                )
                 stated.masks += len(one.member.masks)
             else:
                 repeated = _repeated(one.member.name, seen.name_of(one.image_id))
-                writer.refuse(one.image_id, _noted(repeated, one.member.note, link))
+                writer.refuse(one.image_id, _noted(repeated, one.member.note, link, one.member.doubt))
             stated.add(one.image_id, one.member)
     return writer.written
 
@@ -299,13 +300,14 @@ class _Stated:
         unread: pictures of which something says a class that cannot be read.
         masks: of saved pictures.
         links: pictures that are links to others.
+        doubtful_names: pictures whose names are in an unknown encoding.
     """
 
     def __init__(self, out: Location, files: contextlib.ExitStack) -> None:
         self._out, self._files = out, files
         self._sinks: dict[str, HashingFile] = {}
-        self.labels = self.captions = self.unread = self.masks = self.links = 0
-        self._write(LABELS_FILE, _LABELS_HEADER, [])
+        self.labels = self.captions = self.unread = self.masks = self.links = self.doubtful_names = 0
+        self._write(LABELS_FILE, LABELS_HEADER, [])
 
     def add(self, image_id: str, member: Member) -> None:
         """Append what is stated of one picture."""
@@ -315,13 +317,14 @@ class _Stated:
             (image_id, class_id, np.format_float_positional(np.float32(confidence), trim="-"))
             for class_id, confidence in stated
         ]
-        self._write(LABELS_FILE, _LABELS_HEADER, rows)
+        self._write(LABELS_FILE, LABELS_HEADER, rows)
         if member.captions:
-            self._write(CAPTIONS_FILE, _CAPTIONS_HEADER, [(image_id, caption) for caption in member.captions])
+            self._write(CAPTIONS_FILE, CAPTIONS_HEADER, [(image_id, caption) for caption in member.captions])
         self.labels += len(rows)
         self.captions += len(member.captions)
         self.unread += bool(member.note)
         self.links += bool(member.link)
+        self.doubtful_names += bool(member.doubt)
 
     def receipts(self) -> list[Receipt]:
         """Return the files written, which are whole by now."""

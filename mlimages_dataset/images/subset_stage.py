@@ -5,7 +5,6 @@ from __future__ import annotations
 import collections
 import contextlib
 import functools
-import hashlib
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +18,7 @@ from mlimages_dataset.core.ahead import ahead
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import folder_stays, relative
 from mlimages_dataset.images.check import Inspection, inspect, suffix_of
-from mlimages_dataset.images.index import ImageIndex, image_parts
+from mlimages_dataset.images.index import ImageIndex, image_parts, stored_picture
 from mlimages_dataset.images.lookup import Lookup, store_inputs
 from mlimages_dataset.images.parts import (
     PART_IMAGES,
@@ -411,13 +410,7 @@ def _wanted_rows(images: Location, index: ImageIndex, wanted: NDArray[np.bool_])
 
 
 def _ours(row: Mapping[str, Any], store: ImageIndex, k: int) -> tuple[bytes, Inspection, Mapping[str, bytes]]:
-    content = store.reader.read(row["shard"], row["offset"], row["bytes"])
-    if hashlib.sha256(content).hexdigest() != row["digest"]:
-        raise DataError(
-            f"the picture of {row['image_id']} has another digest than its row",
-            where=store.folder / row["shard"],
-            remedy="run mlimages-build images verify",
-        )
+    content = stored_picture(store.reader, row)
     found = Inspection(Status.SAVED, row["detail"], row["width"], row["height"], suffix_of(content))
     return content, found, store.masks(k)
 

@@ -12,8 +12,8 @@ from PIL import Image
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.images.check import PILLOW_FORMATS
+from mlimages_dataset.images.depth import eight_bits
 from mlimages_dataset.images.orientation import orientation_of, upright_image
-from mlimages_dataset.images.resize import eight_bits
 
 _QUALITY = 85
 
@@ -35,5 +35,5 @@ def smaller(content: bytes, pixels: int, *, where: str) -> bytes:
                 stored.thumbnail((pixels, pixels), Image.Resampling.LANCZOS, reducing_gap=3.0)
                 upright_image(stored, orientation).save(encoded, "JPEG", quality=_QUALITY)
     except Exception as error:  # decoders raise exceptions of every kind
-        raise DataError(f"the picture is damaged ({error})", where=where, remedy="obtain it again") from error
+        raise DataError(f"the picture cannot be decoded ({error})", where=where, remedy="obtain it again") from error
     return encoded.getvalue()

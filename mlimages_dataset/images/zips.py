@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.core.locations import Location
 
+_UNKNOWN_ENCODING = "its name is not in UTF-8, and was read as CP437"
+
 
 def zip_file_members(archive: Location, *, most_bytes: int, folder: str = "") -> Iterator[Member]:
     """Yield the members of a zip archive, in the order of its list, without files beside pictures.
@@ -45,7 +47,9 @@ def _members(archive: Location, most_bytes: int, folder: str) -> Iterator[Member
                 yield Member(path, functools.partial(Inspection, Status.UNSAFE_NAME, entry.unsafe), ())
             else:
                 content = functools.partial(_content, packed, entry, most_bytes)
-                yield Member(path, content, is_in_class_folder=entry.name.rpartition("/")[0] in of_classes)
+                in_class = entry.name.rpartition("/")[0] in of_classes
+                doubt = _UNKNOWN_ENCODING if entry.is_of_unknown_encoding else ""
+                yield Member(path, content, is_in_class_folder=in_class, doubt=doubt)
 
 
 def _content(packed: zipfile.ZipFile, entry: ZipEntry, most_bytes: int) -> bytes | Inspection:

@@ -5,13 +5,17 @@ from __future__ import annotations
 import dataclasses
 import json
 import sys
-from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from mlimages_dataset.core.errors import MLImagesError
+from mlimages_dataset.core.path_options import LocalPath
 from mlimages_dataset.core.streams import Program
 from mlimages_dataset.version import __version__
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 @click.group(cls=Program, context_settings={"help_option_names": ["-h", "--help"]})
@@ -40,7 +44,7 @@ def main() -> None:
     show_default=True,
     help="Milliseconds that a network would take per batch.",
 )
-@click.option("--cache", type=click.Path(path_type=Path), help="Where to keep the catalogue.  [default: user's cache]")
+@click.option("--cache", type=LocalPath(), help="Where to keep the catalogue.  [default: user's cache]")
 @click.option("--json", "as_json", is_flag=True, help="Print the result as JSON.")
 def bench(  # noqa: PLR0917 - click passes options by name
     images: tuple[str, ...],

@@ -25,6 +25,7 @@ from PIL import Image, UnidentifiedImageError
 
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.images.check import PILLOW_FORMATS, Limits, inspect
+from mlimages_dataset.images.depth import eight_bits
 from mlimages_dataset.images.orientation import UPRIGHT, may_state_orientation, orientation_of
 from mlimages_dataset.images.statuses import Status
 
@@ -176,7 +177,7 @@ def _decode_by_pillow(content: bytes) -> NDArray[np.uint8]:
     with _opened(content) as image, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return np.array(_eight_bits(image).convert("RGB"))
+            return np.array(eight_bits(image).convert("RGB"))
         except Exception as error:
             raise _error(f"the picture cannot be decoded ({error})") from error
 
@@ -193,13 +194,6 @@ def _opened(content: bytes) -> Image.Image:
             raise _error(f"{len(content):,} bytes are not a picture in an accepted format{told}") from error
         except Exception as error:
             raise _error(f"{len(content):,} bytes are not a picture ({error})") from error
-
-
-def _eight_bits(image: Image.Image) -> Image.Image:
-    """Return a picture with at most 8 bits per channel; Pillow's own conversion clips 16 bits instead of scaling."""
-    if image.mode.startswith("I"):
-        return Image.fromarray((np.asarray(image) >> 8).clip(0, 255).astype(np.uint8))
-    return image
 
 
 def _error(what: str) -> DataError:

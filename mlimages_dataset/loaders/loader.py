@@ -75,17 +75,20 @@ class Loader(DataLoader[Any], Generic[_Batch]):
 
     def __iter__(self) -> Iterator[_Batch]:  # type: ignore[override]  # torch declares its own iterator's class
         sampler = self.order_sampler
-        epoch = sampler.epoch
+        epoch, left = sampler.epoch, len(self)
         before = time.perf_counter()
-        for batch in self._batches():
-            self.waited += time.perf_counter() - before
-            self.bad.add(len(batch), batch.replaced)
-            self._place = sampler.state_after(batch)
-            yield batch
-            before = time.perf_counter()
-        # Not if the user has set another epoch meanwhile.
-        if sampler.epoch == epoch:
-            self.set_epoch(epoch + 1)
+        try:
+            for batch in self._batches():
+                self.waited += time.perf_counter() - before
+                self.bad.add(len(batch), batch.replaced)
+                self._place = sampler.state_after(batch)
+                left -= 1
+                yield batch
+                before = time.perf_counter()
+        finally:
+            # A loop that counts its steps asks for no batch after the last one. Not if the user has set another epoch.
+            if sampler.epoch == epoch and left <= 0:
+                self.set_epoch(epoch + 1)
 
     def _batches(self) -> Iterator[_Batch]:
         with told_once():

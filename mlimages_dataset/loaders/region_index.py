@@ -73,6 +73,12 @@ class RegionIndex:
     def __reduce__(self) -> tuple[type[RegionIndex], tuple[Path, NDArray[np.int64]]]:
         return type(self), (self._folder, self._rows)  # workers map the same files
 
+    def n_plain_labels(self) -> int:
+        """Return how many labels of boxes of all rows are demanded by a metric, that is, not special."""
+        starts, stops = (self._first_label[self._first_box[self._rows + end]] for end in (0, 1))
+        plain_before = np.concatenate([[0], np.cumsum(~self._special)])
+        return int((plain_before[stops] - plain_before[starts]).sum())
+
     def boxes(self, row: int) -> Boxes:
         """Return the boxes of a row."""
         image = self._rows[row]

@@ -53,6 +53,16 @@ class Labelled(Protocol):
         ...
 
 
+def _rows_of_class(data: Labelled) -> RowsOfClass:
+    """Return in which rows of a data set each class is present; `UsageError` if it does not tell."""
+    if not hasattr(data, "rows_of_class"):
+        raise UsageError(
+            f"a {type(data).__name__} does not tell which of its rows have a class",
+            remedy="pass a data set of mlimages_dataset; for some of its images write a smaller table of labels",
+        )
+    return data.rows_of_class
+
+
 class SamplerState(TypedDict):
     """The saved position of a run.
 
@@ -243,7 +253,8 @@ class SoftBalanceSampler(OrderSampler):
         rank: see `OrderSampler`.
 
     Raises:
-        UsageError: no row has a class, the balance is negative or not finite, or the length is negative.
+        UsageError: no row has a class, the data set does not tell which rows have one, the balance is negative or not
+            finite, or the length is negative.
     """
 
     def __init__(
@@ -257,7 +268,7 @@ class SoftBalanceSampler(OrderSampler):
         rank: int | None = None,
     ) -> None:
         n = len(data) if length is None else length
-        super().__init__(SoftBalance(data.rows_of_class, n, balance, seed), world=world, rank=rank)
+        super().__init__(SoftBalance(_rows_of_class(data), n, balance, seed), world=world, rank=rank)
 
 
 class ClassAwareSampler(SoftBalanceSampler):
@@ -298,7 +309,7 @@ class RepeatFactorSampler(OrderSampler):
         world: int | None = None,
         rank: int | None = None,
     ) -> None:
-        factors = repeat_factors(data.rows_of_class, len(data), threshold)
+        factors = repeat_factors(_rows_of_class(data), len(data), threshold)
         super().__init__(RepeatFactor(factors, threshold, seed), world=world, rank=rank)
 
 
@@ -327,5 +338,5 @@ class HybridSampler(OrderSampler):
         rank: int | None = None,
     ) -> None:
         n = len(data) if length is None else length
-        balanced = SoftBalance(data.rows_of_class, n, balance, seed)
+        balanced = SoftBalance(_rows_of_class(data), n, balance, seed)
         super().__init__(Hybrid(Shuffled(len(data), seed), balanced, unbalanced_epochs), world=world, rank=rank)

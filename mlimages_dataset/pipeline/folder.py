@@ -76,7 +76,9 @@ class OutputFolder:
             self.manifest = read_manifest(folder)
             return
         if folder.exists() and not folder.is_dir():
-            raise UsageError("is a file", where=folder, remedy="name a folder for the output")
+            raise UsageError(
+                "is a file where a folder should be", where=folder, remedy="remove or rename it, or name another place"
+            )
         if folder.exists() and any(not path.name.startswith(PARTIAL_PREFIX) for path in folder.iterdir()):
             raise UsageError(
                 f"the folder holds files but no {MANIFEST_NAME}", where=folder, remedy="name a new or an empty folder"

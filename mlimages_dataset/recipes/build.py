@@ -13,7 +13,7 @@ import numpy as np
 from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER, AnnotatedFiles, annotations_stage
 from mlimages_dataset.augment.cooccurrence_stage import COOCCURRENCE, IMPLICATIONS_FILE, cooccurrence_stage
 from mlimages_dataset.augment.labels_stage import LABELS_STAGE, LabelsSummary, labels_stage, split_statistics
-from mlimages_dataset.augment.regions_stage import REGIONS_FOLDER, regions_stage
+from mlimages_dataset.augment.regions_stage import REGIONS_FOLDER, refuse_no_boxes, regions_stage
 from mlimages_dataset.augment.rules_stage import RULES_FILE, RULES_STAGE, rules_stage
 from mlimages_dataset.augment.simulation_stage import (
     PREDICTIONS_FOLDER,
@@ -24,7 +24,7 @@ from mlimages_dataset.augment.simulation_stage import (
 from mlimages_dataset.core.errors import DataError, MLImagesError
 from mlimages_dataset.core.listed import first_of
 from mlimages_dataset.core.locations import relative
-from mlimages_dataset.images.stage import LABELS_FILE
+from mlimages_dataset.images.own_members import LABELS_FILE
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import UNFINISHED, StageResult, read_manifest, summary_of
 from mlimages_dataset.pipeline.stage import Engine, NoSummary, Stage, run
@@ -44,8 +44,10 @@ from mlimages_dataset.report.page import report_stage, told_of
 from mlimages_dataset.report.reading import REPORT
 from mlimages_dataset.sources.annotation_files import FileSource
 from mlimages_dataset.sources.class_files import annotations_in
-from mlimages_dataset.sources.registry import source_named
+from mlimages_dataset.sources.inputs import files_of
+from mlimages_dataset.sources.registry import refuse_unheeded, source_named
 from mlimages_dataset.tables.files import write_bytes
+from mlimages_dataset.tables.parquet import table_parts
 from mlimages_dataset.tables.parts import MANIFEST_NAME
 from mlimages_dataset.vocab.folder import CATEGORIES_FILE, MAPPING_FILE, VOCABULARY, read_vocabulary
 from mlimages_dataset.vocab.stage import vocabulary_stage
@@ -92,6 +94,7 @@ def build_recipe(
     """
     output = OutputFolder(folder, overwrite=overwrite)
     _refuse_tables_alone(output)
+    _look_at_inputs(recipe)
     finished = REPORT in output.manifest.stages
     names = []
     counted = recipe.cooccurrence is not None and recipe.cooccurrence.rule is Rule.PAIRS
@@ -114,20 +117,39 @@ def build_recipe(
 
 @contextlib.contextmanager
 def _half_replaced_told(output: OutputFolder, *, finished: bool) -> Iterator[None]:
-    """Tell with an error that a finished build was replaced in part, and how to get one that can be used."""
+    """Tell with an error that a finished build was replaced in part, or one was begun, and how to go on."""
     before = output.manifest.stages
     try:
         yield
     except MLImagesError as error:
+        told = ""
         if finished and output.manifest.stages != before:
             told = (
                 f"the earlier build in {output.path} is replaced in part: run again with --overwrite when this is "
                 "corrected, or with what was given before to have the earlier build again"
             )
+        elif isinstance(error, DataError) and not finished and output.manifest.stages:
+            told = f"a build is begun in {output.path}: run again with --overwrite when this is corrected"
+        if told:
             for one in (error, error.in_command_words):
-                if one is not None:
+                if one is not None and (finished or "--overwrite" not in one.remedy):
                     one.remedy = "; ".join(filter(None, (one.remedy, told)))
         raise
+
+
+def _look_at_inputs(recipe: Recipe) -> None:
+    """Refuse files of collections, and tables of predictions, before the stages ahead of theirs take their time.
+
+    Raises:
+        UsageError, DataError: one is missing, or its format does not have or heed what is stated of it.
+    """
+    for given in recipe.annotations:
+        refuse_unheeded(given.format, given.layout)
+        if given.regions:
+            refuse_no_boxes(given)
+        files_of(given.format, given.files)
+    if recipe.cooccurrence is not None and recipe.cooccurrence.predictions is not None:
+        table_parts(recipe.cooccurrence.predictions)
 
 
 def _refuse_tables_alone(output: OutputFolder) -> None:
@@ -165,7 +187,9 @@ def stages(recipe: Recipe, folder: Location) -> Iterator[Stage[Any]]:
             yield regions_stage(vocabulary, given, into=f"{REGIONS_FOLDER}/{given.name}")
     annotations = {given.name: folder / ANNOTATIONS_FOLDER / given.name for given in collections}
     if recipe.images is not None:
-        yield pictures_stage(folder, collections, _beside_pictures(recipe), recipe.images.sources)
+        said = {path for given in recipe.annotations for path in given.files}
+        lists = [(name, path) for name, path in recipe.vocabulary.classes if path not in said]
+        yield pictures_stage(folder, collections, _beside_pictures(recipe), recipe.images.sources, lists)
     implications = teacher = None
     if recipe.cooccurrence is not None:
         pairs = recipe.cooccurrence
@@ -209,7 +233,7 @@ def _stated_by_pictures(recipe: Recipe, folder: Location) -> list[AnnotatedFiles
     raise DataError(
         "no picture says what it shows",
         where=recipe.images.sources[0],
-        remedy=f"add --classes {shlex.quote(str(found))} --overwrite to read the annotations there"
+        remedy=f"name {shlex.quote(str(found))} as --classes, and add --overwrite, to read the annotations there"
         if found is not None
         else "put them into folders named after it, or pass --classes with a CSV of image_id and label, or with "
         "annotations (COCO, CVAT, VOC, LabelMe, YOLO)",
@@ -234,7 +258,7 @@ def _beside_pictures(recipe: Recipe) -> Known:
 def _suffixes_of(form: str) -> tuple[str, ...]:
     """Return the suffixes of files of a format, in lower case."""
     source = source_named(form)
-    return (source.suffix,) if isinstance(source, FileSource) else source.suffixes
+    return (source.suffix, *source.suffixes_beside) if isinstance(source, FileSource) else source.suffixes
 
 
 def verify(folder: Location) -> list[str]:

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.vocab.stage import VocabularySummary
 
 _SHOWN_NAMES = 10
+_SHOWN_BOXES = 3
 _MAY_BE = {".xml": "voc, cvat", ".json": "coco, labelme", ".txt": "yolo"}
 """The formats of annotations whose files have a suffix."""
 _BETWEEN = ";|,/+&"
@@ -161,6 +162,10 @@ def _of_annotations(name: str, summary: AnnotationSummary) -> Iterator[Decision]
         first = _names(summary.first_renamed, summary.renamed)
         text = f"{_number(summary.renamed, 'file')} of {name}, read by their own names; rename those of the picture"
         yield Decision("files that name another picture", f"{text} that they name: {first}")
+    if summary.boxless:
+        first = _names(summary.first_boxless[:_SHOWN_BOXES], summary.boxless)
+        text = "1 box" if summary.boxless == 1 else f"{summary.boxless:,} boxes"
+        yield Decision("boxes that cannot be used", f"{text} of {name}, of which only the labels count: {first}")
     if summary.images_with_blanks:
         shown = _names(summary.first_with_blanks, summary.images_with_blanks)
         n_blank = _number(summary.images_with_blanks, "image")
@@ -197,7 +202,15 @@ def _of_pictures(summary: PicturesSummary) -> Iterator[Decision]:
         yield Decision("pictures with one id", f"{text}: {_names(first, summary.repeated)}")
     if summary.unlabelled:
         shown = _names(summary.first_unlabelled, summary.unlabelled)
-        yield Decision("pictures without a label", f"{_number(summary.unlabelled, 'picture')}: {shown}")
+        folders = _names((f"{name} ({n:,})" for name, n in summary.in_parts[:_SHOWN_NAMES]), len(summary.in_parts))
+        why = f"; by their names, these folders are no classes: {folders}; list those that are" if folders else ""
+        yield Decision("pictures without a label", f"{_number(summary.unlabelled, 'picture')}: {shown}{why}")
+    if summary.unseen.classes:
+        shown = _names(map(shown_class, summary.unseen.first), summary.unseen.classes)
+        likely = [f"{shown_class(one)} may be {shown_class(label)}" for one, label in summary.unseen.likely]
+        meant = f"; {_names(likely)}: write ids as the folders and labels are" if likely else ""
+        n_classes = f"{summary.unseen.classes:,} {'class' if summary.unseen.classes == 1 else 'classes'}"
+        yield Decision("classes without a picture", f"{n_classes} of your lists: {shown}{meant}")
     if summary.without_picture:
         shown = _names(map(shown_class, summary.first_without_picture), summary.without_picture)
         likely = [f"{shown_class(stated)} may be {shown_class(picture)}" for stated, picture in summary.likely]

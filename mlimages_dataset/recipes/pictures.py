@@ -21,13 +21,15 @@ from mlimages_dataset.images.check import Limits, inspect
 from mlimages_dataset.images.index import image_parts
 from mlimages_dataset.images.ingest import members_of
 from mlimages_dataset.images.registry import open_store
-from mlimages_dataset.images.stage import INGEST, IngestOptions, IngestSummary, ingest_stage
+from mlimages_dataset.images.stage import INGEST, LABELS_FILE, IngestOptions, IngestSummary, ingest_stage
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.pipeline.records import StageResult, read_manifest, summary_of
 from mlimages_dataset.pipeline.stage import Stage
-from mlimages_dataset.sources.folders import PARTS_TO_TEST, PARTS_TO_TRAIN
+from mlimages_dataset.recipes.unseen import Unseen, unseen
+from mlimages_dataset.sources.class_files import class_files_digest
+from mlimages_dataset.sources.folders import PARTS_TO_TEST, PARTS_TO_TRAIN, names_of_parts
 from mlimages_dataset.sources.samples import suffix_of
-from mlimages_dataset.tables.files import prefixed
+from mlimages_dataset.tables.files import digests, prefixed
 from mlimages_dataset.tables.parquet import scan_table, table_digests, table_parts
 from mlimages_dataset.tables.schemas import ANNOTATIONS, IMAGES
 
@@ -90,6 +92,8 @@ class PicturesSummary:
         pictures: pictures in shards.
         labelled: those of them that have a label.
         first_unlabelled: ids of the first others.
+        in_parts: the folders of the others whose names are such as parts of collections have, and so no classes, each
+            with the number of its pictures; most first; none where folders are no classes at all.
         unread: files that are not in shards, but those of `repeated`.
         first_unread: the first of them that are not in `unread_of_suffix`.
         without_picture: images with labels, but without a picture.
@@ -99,6 +103,7 @@ class PicturesSummary:
         likely: of the ids in `first_without_picture`, those that are another way to write a picture's, and that one.
         unread_of_suffix: the suffixes that several files have that are no pictures at all, with the number of these
             files, and one of them; most first.
+        unseen: the classes that class lists have, and no picture.
         splits: the folders in which the pictures lie that are named as parts for training and for tests.
     """
 
@@ -114,6 +119,8 @@ class PicturesSummary:
     likely: tuple[tuple[str, str], ...] = ()
     unread_of_suffix: tuple[tuple[str, int, str], ...] = ()
     splits: tuple[str, ...] = ()
+    unseen: Unseen = Unseen()  # noqa: RUF009 - frozen
+    in_parts: tuple[tuple[str, int], ...] = ()
 
     @property
     def unlabelled(self) -> int:
@@ -171,6 +178,7 @@ def pictures_stage(
     collections: Sequence[AnnotatedFiles],
     known: Known = Known(),
     sources: Sequence[Location] = (),
+    lists: Sequence[tuple[str, Location]] = (),
 ) -> Stage[PicturesSummary]:
     """Return the stage that joins the pictures of a build with its annotations, and writes only its counts.
 
@@ -179,6 +187,7 @@ def pictures_stage(
         collections: the annotated collections.
         known: files among the pictures that are known to be none.
         sources: where the pictures come from, for messages.
+        lists: class lists of the pictures' owner, with their names.
 
     Raises:
         UsageError: there are no pictures, or no annotations.
@@ -187,22 +196,24 @@ def pictures_stage(
     for one in collections:
         stage = f"{ANNOTATIONS_FOLDER}/{one.name}"
         inputs |= table_digests(stage, folder / stage)
+    inputs |= prefixed("class lists", digests([path for _, path in lists], class_files_digest))
     return Stage(
         name=PICTURES,
         parameters=known.parameters,
         inputs=inputs,
-        work=functools.partial(_join, folder, collections, known, sources),
+        work=functools.partial(_join, folder, collections, known, sources, lists),
         summary=PicturesSummary,
         beside=True,
     )
 
 
-def _join(
+def _join(  # noqa: PLR0917 - what is known of a build
     folder: Location,
     collections: Sequence[AnnotatedFiles],
     known: Known,
     sources: Sequence[Location],
-    at: Workplace,  # noqa: ARG001 - nothing is written
+    lists: Sequence[tuple[str, Location]],
+    at: Workplace,
 ) -> StageResult[PicturesSummary]:
     images = folder / IMAGES_FOLDER
     store = open_store(images)
@@ -222,6 +233,7 @@ def _join(
         )
     others = [store.image_id(k) for k in np.flatnonzero(~labelled)[:_LISTED].tolist()]
     unread, of_suffix, repeated = _unread(images, known)
+    by_folder = any(one.files == (images / LABELS_FILE,) for one in collections)
     summary = PicturesSummary(
         pictures=len(store),
         labelled=int(labelled.sum()),
@@ -235,6 +247,8 @@ def _join(
         likely=likely,
         unread_of_suffix=of_suffix,
         splits=splits_of(store.image_ids),
+        unseen=unseen(lists, collections, at),
+        in_parts=in_parts(store.image_ids.filter(pa.array(~labelled))) if by_folder else (),
     )
     return StageResult((), summary)
 
@@ -252,6 +266,18 @@ def _labelled(store: ImageStore, annotations: Sequence[Location]) -> tuple[NDArr
             without += len(missing)
             first += ids.take(missing[: _LISTED - len(first)]).to_pylist()
     return labelled, without, first
+
+
+def in_parts(image_ids: pa.LargeStringArray) -> tuple[tuple[str, int], ...]:
+    """Return the innermost folders of pictures that have names of parts of collections, with their numbers of pictures.
+
+    >>> in_parts(pa.array(["unknown/1", "unknown/2", "cats/misc/3", "cats/4", "5"], pa.large_string()))
+    (('unknown', 2), ('misc', 1))
+    """
+    found = pc.struct_field(pc.extract_regex(image_ids, r"(?P<folder>[^/]+)/[^/]*$"), "folder").drop_null()
+    n_of_folder = Counter({one["values"]: one["counts"] for one in pc.value_counts(found).to_pylist()})
+    parts = set(names_of_parts(n_of_folder))
+    return tuple((name, n) for name, n in n_of_folder.most_common() if name in parts)
 
 
 def splits_of(image_ids: pa.LargeStringArray) -> tuple[str, ...]:

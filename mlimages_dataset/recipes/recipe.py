@@ -7,8 +7,7 @@ from __future__ import annotations
 
 import enum
 import functools
-from collections import Counter
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from importlib.resources import as_file, files
 from typing import TYPE_CHECKING
 
@@ -18,15 +17,15 @@ from mlimages_dataset.augment.cooccurrence import PROBABILITY, STRENGTH
 from mlimages_dataset.augment.cooccurrence_stage import Thresholds
 from mlimages_dataset.augment.hidden_labels import HIDDEN_SHARE
 from mlimages_dataset.augment.labels_stage import LabelOptions
-from mlimages_dataset.augment.rules_stage import PRECISION, RuleOptions
+from mlimages_dataset.augment.rules_stage import PRECISION, RuleOptions, idle_option
 from mlimages_dataset.augment.simulation import Simulation  # noqa: TC001 - as above
 from mlimages_dataset.augment.simulation_stage import SIMULATED_SOURCES
-from mlimages_dataset.core.config import read_config
-from mlimages_dataset.core.errors import ConfigError
+from mlimages_dataset.core.config import check_folder_name, read_config
+from mlimages_dataset.core.errors import ConfigError, UsageError
 from mlimages_dataset.core.locations import Location  # noqa: TC001 - as above
 from mlimages_dataset.vocab.packaged import PACKAGED_CLASS_LISTS, packaged_class_list
-from mlimages_dataset.vocab.stage import VocabularyFiles  # noqa: TC001 - the decoder reads it
-from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES
+from mlimages_dataset.vocab.stage import VocabularyFiles
+from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, refuse_names
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -53,8 +52,8 @@ class CooccurrenceSource:
         annotations: name of the annotated collection.
         predictions: folder of its `predictions` tables; None for the labels of a complete collection, which say what
             each image shows, or for the simulated ones.
-        probability: a prediction counts if its probability exceeds this.
-        strength: a pair is strong if its conditional probability exceeds this.
+        probability: of the rules `pairs` and `regression`: a prediction counts if its probability exceeds this.
+        strength: of the rule `pairs`: a pair is strong if its conditional probability exceeds this.
         rule: `pairs`, as in the paper; `regression`, which learns what all labels of an image say together; or `image`,
             which also reads the predictions of each image: the collection is complete, and `predictions` are a
             teacher's of it and of all images that are to get labels by them.
@@ -73,6 +72,13 @@ class CooccurrenceSource:
     def __post_init__(self) -> None:
         self.thresholds  # noqa: B018 - refuses other values
         self.rule_options  # noqa: B018 - as above
+        if idle := idle_option(self.rule.value, self._thresholds_set()):
+            raise ValueError(f"{idle} has no meaning with rule = {self.rule.value!r}")
+
+    def _thresholds_set(self) -> list[str]:
+        """Return the names of the thresholds that are not at their defaults."""
+        numbers = [one for one in fields(self) if isinstance(one.default, float)]
+        return [one.name for one in numbers if getattr(self, one.name) != one.default]
 
     @property
     def thresholds(self) -> Thresholds:
@@ -114,6 +120,7 @@ class CollectedPictures:
     def __post_init__(self) -> None:
         if not self.sources:
             raise ValueError("sources is empty")
+        check_folder_name("name", self.name)
         if self.classes and not self.labels:
             raise ValueError("classes needs labels")
 
@@ -158,7 +165,7 @@ def read_recipe(path: Location) -> Recipe:
     named = any(one.classes for one in collections)
     if not (lists.imagenet or lists.open_images or lists.classes or named):
         raise ConfigError("no class list in [vocabulary]", where=path, remedy="add imagenet, open_images or classes")
-    _check_lists(lists, [one.name for one in collections if one.classes], path)
+    _check_lists(lists, [one.name for one in collections if one.classes], recipe.annotations, path)
     names = [one.name for one in collections]
     names += SIMULATED_SOURCES if recipe.simulation else ()
     known = set(names)
@@ -180,25 +187,34 @@ def read_recipe(path: Location) -> Recipe:
     return recipe
 
 
-def _check_lists(lists: VocabularyFiles, of_collections: Sequence[str], path: Location) -> None:
-    """Refuse class lists of one name, and numbers of images for a list that is none.
+def _check_lists(
+    lists: VocabularyFiles, of_collections: Sequence[str], annotations: Sequence[AnnotatedFiles], path: Location
+) -> None:
+    """Refuse class lists of one name, and numbers of images or ids of a list that is none.
 
     Args:
         lists: those of the vocabulary.
         of_collections: names of those that collections make.
+        annotations: the collections whose files may have the ids of a list.
         path: the recipe, for messages.
 
     Raises:
         ConfigError: there is one.
     """
-    published = [(IMAGENET, lists.imagenet), (OPEN_IMAGES, lists.open_images)]
-    names = [name for name, place in (*published, *lists.classes) if place is not None] + list(of_collections)
-    if repeated := [name for name, times in Counter(names).items() if times > 1]:
-        raise ConfigError(f"two class lists have the name {repeated[0]!r}", where=path, remedy="name each differently")
-    known = {*names, IMAGENET, OPEN_IMAGES}
-    if strangers := [name for name, _ in lists.minimum_images if name not in known]:
-        what = f"vocabulary.minimum_images names {strangers[0]!r}, which is no class list"
-        raise ConfigError(what, where=path, remedy=f"use one of {', '.join(sorted(known))}")
+    both = ((IMAGENET, lists.imagenet), (OPEN_IMAGES, lists.open_images))
+    published = [name for name, one in both if one is not None]
+    own = [*(name for name, _ in lists.classes), *of_collections]
+    usual = dict(VocabularyFiles().minimum_images)
+    counted = [name for name, images in lists.minimum_images if usual.get(name) != images]
+    try:
+        refuse_names(published, own, counted)
+    except UsageError as error:
+        raise ConfigError(f"[vocabulary]: {error.what}", where=path, remedy=error.remedy) from error
+    of_ids = {*published, *own, *([IMAGENET] if lists.finer is not None else [])}
+    for number, given in enumerate(annotations):
+        if given.ids_of is not None and given.ids_of not in of_ids:
+            what = f"annotations[{number}].ids_of is {given.ids_of!r}, which is no class list"
+            raise ConfigError(what, where=path, remedy=f"use one of {', '.join(sorted(of_ids))}")
 
 
 def _has_predictions(recipe: Recipe) -> bool:

@@ -98,18 +98,22 @@ def _inside(place: Location) -> list[Location]:
     return found
 
 
-def stated_folders(said: Sequence[Said]) -> list[str]:
-    """Return the folders that class lists say are classes, although their names are such as parts of collections have.
-
-    There are none where files say what pictures show. Class lists are read in any case, so that a fault in one is told
-    before a build is replaced.
+def listed_ids(said: Sequence[Said]) -> list[str]:
+    """Return the ids of class lists; they are read before anything is built, so that a fault replaces no build.
 
     Raises:
         UsageError, DataError: a class list cannot be read.
     """
     named = tuple((one.path.name, one.path) for one in said if not one.form)
-    found = read_class_lists(VocabularyFiles(classes=named))
-    return [] if len(named) < len(said) else names_of_parts(each.source_id for one in found for each in one.classes)
+    return [each.source_id for one in read_class_lists(VocabularyFiles(classes=named)) for each in one.classes]
+
+
+def stated_folders(said: Sequence[Said], ids: Sequence[str]) -> list[str]:
+    """Return the folders that class lists say are classes, although their names are such as parts of collections have.
+
+    There are none where files say what pictures show; `ids` is what `listed_ids` returned.
+    """
+    return [] if any(one.form for one in said) else names_of_parts(ids)
 
 
 def pictures_in(photos: Sequence[Location], said: Sequence[Said]) -> str:

@@ -52,12 +52,14 @@ class FileSource(BoxSource):
 
     Attributes:
         suffix: of such files, in lower case.
+        suffixes_beside: in lower case, of files beside them that say something of all of them.
         folders_of_layout: names of folders that belong to the format and not to a picture's name.
         may_be_empty: an empty file says that nothing is in its picture.
     """
 
     takes_folders: ClassVar[bool] = True
     suffix: ClassVar[str]
+    suffixes_beside: ClassVar[tuple[str, ...]] = ()
     folders_of_layout: ClassVar[frozenset[str]] = frozenset()
     may_be_empty: ClassVar[bool] = False
 

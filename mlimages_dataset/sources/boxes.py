@@ -121,12 +121,22 @@ class BoxSource(BatchSource):
 
 
 def statements_of(instances: Iterator[Instance], log: RejectLog) -> Iterator[pa.RecordBatch]:
-    """Yield what instances state of images, in the columns of `STATEMENT`; `log` takes those that name none."""
+    """Yield what instances state of images, in the columns of `STATEMENT`; `log` takes those that name none.
+
+    `log` counts those whose box is none in its image, too: what they say of the image holds all the same.
+    """
     for block in _blocks(instances, log):
+        _log_boxless([one for one in block if isinstance(one.box, tuple)], log)
         image, class_id, location = (
             pa.array([getattr(one, name) for one in block], pa.string()) for name in ("image", "class_id", "location")
         )
         yield statements(image, class_id, location, pa.array(_confidences(block)))
+
+
+def _log_boxless(instances: Sequence[Instance], log: RejectLog) -> None:
+    _, faults, _ = judged(np.array([one.box for one in instances], np.float64).reshape(-1, 4))
+    bad = np.flatnonzero(faults).tolist()
+    log.add_boxless([instances[at].reject(_FAULTS[faults[at]]) for at in bad[:LISTED_REJECTS]], len(bad))
 
 
 def regions_of(instances: Iterator[Instance], log: RejectLog) -> Iterator[pa.RecordBatch]:

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.sources.boxes import DocumentSource, Instance, as_stated, number_of, of_pixels, statements_of
 from mlimages_dataset.sources.classes import OWN_WNID, SourceClass
-from mlimages_dataset.sources.entries import as_whole, confidence_of, fault_of_flags, flag_of, name_of
+from mlimages_dataset.sources.entries import as_whole, confidence_of, fault_of_flags, flag_of, name_of, with_attributes
 from mlimages_dataset.sources.folders import is_wnid
 from mlimages_dataset.sources.json_items import items_of
 from mlimages_dataset.sources.polygons import Polygons, rings_of
@@ -133,7 +133,7 @@ def _instance(annotation: Mapping[str, Any], image: _Image, category: str, *, wh
     segmentation = annotation.get("segmentation")
     mask = mask_text(segmentation) if isinstance(segmentation, dict) else ""
     rings = rings_of(segmentation)
-    named = _with_attributes(annotation)
+    named = with_attributes(annotation)
     return Instance(
         image=image.name,
         class_id=category,
@@ -156,12 +156,6 @@ def _box(bbox: object, image: _Image) -> Sides | str:
         return "it has no bbox"
     x, y, across, down = map(number_of, bbox)
     return of_pixels((x, y, x + across, y + down), image.width, image.height)
-
-
-def _with_attributes(annotation: Mapping[str, Any]) -> Mapping[str, Any]:
-    """Return what an annotation states, also under `attributes`, as CVAT exports it; its own keys count first."""
-    attributes = annotation.get("attributes")
-    return {**attributes, **annotation} if isinstance(attributes, dict) else annotation
 
 
 def _flags(named: Mapping[str, Any]) -> frozenset[str]:

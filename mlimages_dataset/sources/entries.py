@@ -40,6 +40,17 @@ def as_whole(value: object) -> object:
     return int(value) if isinstance(value, float) and value.is_integer() and abs(value) < _MOST_EXACT else value
 
 
+def with_attributes(entry: Mapping[str, object]) -> Mapping[str, object]:
+    """Return what an entry states, also under `attributes`, as CVAT and others write it; its own keys count first.
+
+    >>> with_attributes({"id": 1, "attributes": {"id": 2, "occluded": True}})
+    {'id': 1, 'occluded': True}
+    """
+    attributes = entry.get("attributes")
+    own = {key: value for key, value in entry.items() if key != "attributes"}
+    return {**attributes, **own} if isinstance(attributes, dict) else entry
+
+
 def confidence_of(entry: Mapping[str, object]) -> float | str:
     """Return the confidence that an entry states as `score` or `confidence`, or why it cannot be used; 1 without one.
 

@@ -3,8 +3,9 @@
 https://github.com/wkentaro/labelme (label_file.py)
 
 A class's id is its label. A rectangle, polygon, circle or mask is an area, whose box is the least that holds it; a line
-or a point marks none, and says that its class is in the image. Flags that are named as ours are such of
-regions, and say nothing of a whole picture; its other flags that are set are classes of it.
+or a point marks none, and says that its class is in the image. Flags that are named as ours are such of regions, and
+say nothing of a whole picture; its other flags that are set are classes of it. X-AnyLabeling writes more about a shape
+under `attributes`.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.core.locations import as_text
 from mlimages_dataset.sources.annotation_files import FileSource, reject
 from mlimages_dataset.sources.boxes import Instance, around, as_stated, is_size, number_of, of_pixels
-from mlimages_dataset.sources.entries import confidence_of, flag_of, name_of
+from mlimages_dataset.sources.entries import confidence_of, flag_of, name_of, with_attributes
 from mlimages_dataset.sources.pictures_beside import size_of_picture
 from mlimages_dataset.sources.places import read_file
 from mlimages_dataset.sources.polygons import Polygons
@@ -65,14 +66,15 @@ class LabelMe(FileSource):
                 yield reject(path, f"{place} is no object", shape)
                 continue
             box = _box(shape)
+            named = with_attributes(shape)
             yield Instance(
                 image=image,
                 class_id=name_of(shape.get("label")),
                 where=as_text(str(path)),
                 place=place,
                 box=of_pixels(box, *size) if isinstance(box, tuple) else box,
-                confidence=confidence_of(shape),
-                flags=_flags(shape),
+                confidence=confidence_of(named),
+                flags=_flags(named),
                 location=stated,
                 stated=as_stated(shape.get("points")),
                 outline=shape.get("shape_type") != "rectangle",

@@ -100,8 +100,7 @@ def pieces_of(form: str, files: Sequence[Location], mapper: Mapper = map, layout
     from mlimages_dataset.sources.places import exists  # noqa: PLC0415 - as above
 
     source = source_named(form)
-    if unheeded := [name for name in layout.stated if name not in source.heeds] if layout is not None else []:
-        raise UsageError(f"the format {form} has no use for {unheeded[0]}", remedy="leave it out")
+    refuse_unheeded(form, layout)
     for path in files:
         if not exists(path):
             raise UsageError("there is no such file", where=path, remedy="check the path")
@@ -113,6 +112,13 @@ def pieces_of(form: str, files: Sequence[Location], mapper: Mapper = map, layout
         for pieces in mapper(functools.partial(_cut, form=form), told_apart(whole, source.folder_of))
         for piece in pieces
     ]
+
+
+def refuse_unheeded(form: str, layout: Layout | None) -> None:
+    """Raise `UsageError` if something is stated of files that their format does not heed."""
+    heeds = source_named(form).heeds
+    if unheeded := [name for name in layout.stated if name not in heeds] if layout is not None else []:
+        raise UsageError(f"the format {form} has no use for {unheeded[0]}", remedy="leave it out")
 
 
 def _cut(piece: Piece, *, form: str) -> list[Piece]:

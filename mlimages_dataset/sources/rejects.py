@@ -55,6 +55,8 @@ class RejectLog:
         n_malformed: how many these are, where nobody maps statements and counts them.
         n_renamed: how many files of one picture name another one, see `FileSource.picture_name`; they are no rejects.
         renamed: the first of these.
+        n_boxless: how many statements have a box that is none in its image; their classes count, where boxes do not.
+        boxless: the first of these.
         places: returns the line and the text of rows of the block that is shown, from their numbers and how many rows
             there are, or None where nobody knows; None itself for a block that is not of lines.
     """
@@ -68,6 +70,8 @@ class RejectLog:
     n_malformed: int = 0
     n_renamed: int = 0
     renamed: list[Reject] = field(default_factory=list)
+    n_boxless: int = 0
+    boxless: list[Reject] = field(default_factory=list)
     places: Callable[[Sequence[int], int], list[tuple[int, str]] | None] | None = field(
         default=None, init=False, repr=False, compare=False
     )
@@ -84,6 +88,11 @@ class RejectLog:
         """Add `count` files that name another picture, some of which are given."""
         self.n_renamed += count
         self.renamed += files[: LISTED_REJECTS - len(self.renamed)]
+
+    def add_boxless(self, entries: Sequence[Reject], count: int) -> None:
+        """Add `count` statements whose box is none in its image, some of which are given."""
+        self.n_boxless += count
+        self.boxless += entries[: LISTED_REJECTS - len(self.boxless)]
 
 
 def first_lines(what: str, first: Sequence[object], count: int) -> list[str]:
@@ -120,6 +129,7 @@ def joined_rejects(found: Iterable[tuple[int, RejectLog]]) -> RejectLog:
         log.first += _in_order(of_piece.first, before)[: LISTED_REJECTS - len(log.first)]
         log.unplaced += _in_order(of_piece.unplaced, before)[: LISTED_REJECTS - len(log.unplaced)]
         log.add_renamed(of_piece.renamed, of_piece.n_renamed)
+        log.add_boxless(_in_order(of_piece.boxless, before), of_piece.n_boxless)
         log.n_malformed += of_piece.n_malformed
         log.malformed += _in_order(of_piece.malformed, before)[: LISTED_REJECTS - len(log.malformed)]
         before += of_piece.lines

@@ -41,19 +41,20 @@ NAME_CONFIDENCE = "if it holds the confidences, name it confidence, else give it
 """What to do about such a column where no option names it."""
 
 
-def check_columns(path: Location, columns: Sequence[str], layout: Layout, *, line: int | None) -> None:
-    """Refuse a table whose columns, by our names, are not those of one.
+def our_columns(path: Location, own: list[str], layout: Layout, *, line: int | None) -> list[str]:
+    """Return the names of a table's own columns with ours in place of them, see `Layout.renamed`.
 
     Raises:
-        DataError: one is missing or there twice, or confidences have another name.
+        DataError: one that is needed is missing or there twice, or confidences have another name.
     """
-    repeated = [name for name in TABLE_COLUMNS if list(columns).count(name) > 1]
+    columns = layout.renamed(own)
+    repeated = [name for name in TABLE_COLUMNS if columns.count(name) > 1]
     if repeated:
         raise DataError(f"has two columns {repeated[0]}", where=path, line=line, remedy="name each differently")
     missing = [layout.their_name(name) for name in NEEDED_COLUMNS if name not in columns]
     if missing:
         raise DataError(
-            f"no column {' and '.join(missing)} among {', '.join(columns)[:80]}",
+            f"no column {' and '.join(missing)} among {', '.join(own)[:80]}",
             where=path,
             line=line,
             remedy="give the columns image_id and label, and confidence and location where there are, or say how the "
@@ -61,6 +62,7 @@ def check_columns(path: Location, columns: Sequence[str], layout: Layout, *, lin
         )
     remedy = "say that it holds the confidences (--columns confidence={}), or give it another name"
     refuse_other_confidence(columns, path, remedy, line=line)
+    return columns
 
 
 def refuse_other_confidence(

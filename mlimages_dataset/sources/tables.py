@@ -28,7 +28,7 @@ from mlimages_dataset.sources.delimited import (
 from mlimages_dataset.sources.layout import NEEDED_COLUMNS, TABLE_COLUMNS, Layout, is_exported
 from mlimages_dataset.sources.nested import column_at, nested_names, stored_columns
 from mlimages_dataset.sources.pieces import Piece, group_ends, read_to_its_end
-from mlimages_dataset.sources.rows import check_columns, columns_sql, statements_of
+from mlimages_dataset.sources.rows import columns_sql, our_columns, statements_of
 from mlimages_dataset.sources.source import NUMBERS, WRITTEN, Source, observed
 from mlimages_dataset.sources.usual_rows import Field
 from mlimages_dataset.tables.parquet import open_parquet, parquet_source
@@ -72,8 +72,7 @@ class CsvTables(DelimitedSource):
         else:
             delimiter = delimiter_of(path, lambda names: set(NEEDED_COLUMNS) <= set(layout.renamed(names)))
             own = read_header(path, delimiter)
-            columns, header = layout.renamed(own), True
-            check_columns(path, columns, layout, line=1)
+            columns, header = our_columns(path, own, layout, line=1), True
         if layout.separator == "," and delimiter == ";" and "confidence" in columns:
             raise DataError(
                 "may have commas in its decimals, as tables with semicolons do, and commas between labels",
@@ -168,8 +167,7 @@ class ParquetTables(Source):
                 remedy="say how it calls ours, such as image_id=path,label=class",
             )
         own = _names(path, layout)
-        columns = layout.renamed(own)
-        check_columns(path, columns, layout, line=None)
+        columns = our_columns(path, own, layout, line=None)
         return Piece(path, tuple(columns), places="location" in columns, layout=layout, exported=is_exported(own))
 
     def cut(self, piece: Piece) -> list[Piece]:

@@ -120,17 +120,18 @@ class Voc(FileSource):
             yield Instance.of_listed(image, as_text(str(path)), stated)
         for at, entry in enumerate(_entries(root), 1):
             place = f"{'part' if entry.tag == 'part' else 'object'} {at}"
+            texts = _texts_of(entry)
             yield Instance(
                 image=image,
                 class_id=_text(entry, "name"),
                 where=as_text(str(path)),
                 place=place,
-                box=fault_of_flag("difficult", _text(entry, "difficult")) or _box(entry.find("bndbox"), *size),
-                confidence=confidence_of(_texts_of(entry)),
+                box=fault_of_flag("difficult", texts.get("difficult")) or _box(entry.find("bndbox"), *size),
+                confidence=confidence_of(texts),
                 stated=", ".join(_text(entry, f"bndbox/{side}") for side in _SIDES)
                 if entry.find("bndbox") is not None
                 else "",
-                flags=frozenset(flag for flag in _FLAGS if flag_of(_text(entry, flag))),
+                flags=frozenset(flag for flag in _FLAGS if flag_of(texts.get(flag))),
                 mask=mask,
                 location=stated,
             )

@@ -75,6 +75,7 @@ class Yolo(FileSource):
 
     name: ClassVar[str] = "yolo"
     suffix: ClassVar[str] = ".txt"
+    suffixes_beside: ClassVar[tuple[str, ...]] = (".yaml", ".yml", ".names")
     may_be_empty: ClassVar[bool] = True
     folders_of_layout: ClassVar[frozenset[str]] = frozenset(
         {"labels", "obj_train_data", "obj_valid_data", "obj_test_data"}

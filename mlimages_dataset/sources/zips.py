@@ -58,11 +58,14 @@ class ZipEntry(NamedTuple):
         name: its path in the archive, with slashes, as valid UTF-8.
         info: what the archive's list says of it.
         unsafe: what is wrong with its name or type; empty if nothing is.
+        is_of_unknown_encoding: its name has other signs than ASCII, and is in no UTF-8: it was read as CP437, which
+            the format prescribes, and archives from China and Japan do not heed.
     """
 
     name: str
     info: zipfile.ZipInfo
     unsafe: str
+    is_of_unknown_encoding: bool
 
     @property
     def is_encrypted(self) -> bool:
@@ -78,9 +81,9 @@ def zip_entries(packed: zipfile.ZipFile, archive: Location) -> Iterator[ZipEntry
     """
     _refuse_joined(packed, archive)
     for info in packed.infolist():
-        name = _name(info)
+        name, is_known = _name(info)
         if not name.endswith("/"):
-            yield ZipEntry(as_text(name.removeprefix("./")), info, _unsafe(info, name))
+            yield ZipEntry(as_text(name.removeprefix("./")), info, _unsafe(info, name), not is_known)
 
 
 @contextlib.contextmanager
@@ -132,13 +135,19 @@ def _has_member(stream: IO[bytes], size: int) -> bool:
     return False
 
 
-def _name(info: zipfile.ZipInfo) -> str:
-    """Return a member's name with slashes; one without the flag of UTF-8 may be UTF-8 all the same, or stated so."""
-    name = info.filename
-    if not info.flag_bits & _UTF_8:
+def _name(info: zipfile.ZipInfo) -> tuple[str, bool]:
+    """Return a member's name with slashes, and whether its encoding is known.
+
+    A name without the flag of UTF-8 may be UTF-8 all the same, or stated so. In one of another encoding a backslash may
+    be half of a sign, as in Shift-JIS and GBK: it is a slash only where the name has no other.
+    """
+    name, is_known = info.filename, bool(info.flag_bits & _UTF_8)
+    if not is_known:
         with contextlib.suppress(UnicodeError):
-            name = (_stated_name(info) or name.encode("cp437")).decode("utf-8")
-    return re.sub("/+", "/", name.replace("\\", "/"))
+            name, is_known = (_stated_name(info) or name.encode("cp437")).decode("utf-8"), True
+    if is_known or "/" not in name:
+        name = name.replace("\\", "/")
+    return re.sub("/+", "/", name), is_known
 
 
 def _stated_name(info: zipfile.ZipInfo) -> bytes:
@@ -161,6 +170,6 @@ def _unsafe(info: zipfile.ZipInfo, name: str) -> str:
         return f"a zero byte is in its name: {info.orig_filename!r}"
     if stat.S_ISLNK(info.external_attr >> 16):
         return "a link"
-    if name.startswith("/") or re.match(r"[A-Za-z]:", name) or ".." in name.split("/"):
+    if name.startswith(("/", "\\")) or re.match(r"[A-Za-z]:", name) or ".." in re.split(r"[/\\]", name):
         return "its name leads out of the archive"
     return ""

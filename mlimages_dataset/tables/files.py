@@ -18,7 +18,14 @@ from typing import IO, TYPE_CHECKING, TypeAlias, cast
 
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.links import below
-from mlimages_dataset.core.locations import Location, reason, refuse_special, relative, system_errors
+from mlimages_dataset.core.locations import (
+    Location,
+    reason,
+    refuse_obstacle,
+    refuse_special,
+    relative,
+    system_errors,
+)
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterable, Iterator, Mapping
@@ -186,6 +193,7 @@ def write_errors(path: Location) -> Iterator[None]:
         with system_errors(path):
             yield
     except OSError as error:
+        refuse_obstacle(error, path)
         raise UsageError(
             f"cannot be written ({reason(error)})", where=path, remedy="make room or name another folder"
         ) from error

@@ -5,13 +5,13 @@ from __future__ import annotations
 import functools
 import math
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import location
+from mlimages_dataset.core.path_options import LocalPath
 from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.tables.files import write_bytes
 from mlimages_dataset.train.config import Device, Execution, Precision, Unknown
@@ -20,6 +20,7 @@ from mlimages_dataset.train.run_command import is_first_rank
 if TYPE_CHECKING:
     import enum
     from collections.abc import Callable
+    from pathlib import Path
 
     from mlimages_dataset.pipeline.records import StageOutcome
     from mlimages_dataset.train.apply import Application, AppliedSummary
@@ -67,7 +68,7 @@ def applied(command: Callable[..., None], *, to_classes: bool = True) -> Callabl
         command(application, **others)
 
     options = (
-        click.argument("checkpoint", type=click.Path(path_type=Path)),
+        click.argument("checkpoint", type=LocalPath()),
         click.option(
             "--vocabulary",
             metavar="PLACE",
@@ -134,7 +135,7 @@ def _choice(
 @click.option(
     "--maps",
     metavar="FOLDER",
-    type=click.Path(path_type=Path, file_okay=False),
+    type=LocalPath(file_okay=False),
     help="With --out: also write a segmenter's label maps into this folder, as IMAGE.png.",
 )
 @click.option("--top", type=click.IntRange(min=1), help="Number of classes to print per picture.  [default: 10]")
@@ -270,10 +271,10 @@ def _labels(summary: EvaluationSummary) -> str:
 @click.command()
 @applied
 @click.option("--labels", metavar="PLACE", required=True, help="Labels table of pictures that it was not trained on.")
-@click.option("--out", type=click.Path(path_type=Path), required=True, help="The checkpoint file to write.")
+@click.option("--out", type=LocalPath(), required=True, help="The checkpoint file to write.")
 @click.option(
     "--plot",
-    type=click.Path(path_type=Path),
+    type=LocalPath(),
     help="Plot predicted probabilities against observed frequencies, as a PNG.",
 )
 @click.option("--overwrite", is_flag=True, help="Replace the file of --out.")

@@ -422,7 +422,7 @@ class Logs:
     """What is logged.
 
     Attributes:
-        every_steps: steps between lines of the log.
+        every_steps: steps between lines of the log; the last step of an epoch, or of the run, has one too.
         tensorboard: also write event files.
         scaling_steps: steps to time before training, on one rank alone and on all, to report the efficiency; 0 for
             none.

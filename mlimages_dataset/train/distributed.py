@@ -37,7 +37,7 @@ _OF_PEERS = (
     "wait timeout",
     "store",
 )
-"""Parts of the messages of failed collectives, in lower case; torch has no exception class for them."""
+"""Parts of the messages of failed collectives, in lower case; torch has an exception class for some of them only."""
 
 _ASKING_SECONDS = 0.01
 """Seconds between two checks by rank 0; its peers mostly ask before its first check."""
@@ -102,7 +102,7 @@ def process_group(device: torch.device, *, timeout_seconds: int) -> Iterator[Non
         torch.cuda.set_device(device)
     timeout = timedelta(seconds=timeout_seconds)
     with peer_errors():
-        store, this, n_of_all = next(rendezvous("env://", timeout=timeout))
+        store, this, n_of_all = _meeting(timeout)
         dist.init_process_group(
             "nccl" if device.type == "cuda" else "gloo",
             store=store_of_this_start(store, this, n_of_all, timeout_seconds=timeout_seconds),
@@ -114,6 +114,24 @@ def process_group(device: torch.device, *, timeout_seconds: int) -> Iterator[Non
             yield
         finally:
             dist.destroy_process_group()
+
+
+_ADDRESS = ("MASTER_ADDR", "MASTER_PORT", "RANK", "WORLD_SIZE")
+_meetings: dict[tuple[object, ...], tuple[Store, int, int]] = {}
+
+
+def _meeting(timeout: timedelta) -> tuple[Store, int, int]:
+    """Return the store of a job, this rank and the number of ranks; the same store at each call of a process.
+
+    A command forms groups one after the other. Without torchrun, rank 0 has the store: if that ended with the group, a
+    rank that leaves first would look for the next group in it, and lose its connection.
+    """
+    key = (os.getpid(), *(os.environ.get(name) for name in _ADDRESS))
+    if key not in _meetings:
+        _meetings[key] = next(rendezvous("env://", timeout=timeout))
+    store, this, n_of_all = _meetings[key]
+    store.set_timeout(timeout)
+    return store, this, n_of_all
 
 
 def store_of_this_start(store: Store, this: int, n_of_all: int, *, timeout_seconds: float) -> Store:
@@ -164,7 +182,8 @@ def peer_errors() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, ConnectionError) as error:
-        if "WORLD_SIZE" not in os.environ or not any(words in str(error).lower() for words in _OF_PEERS):
+        of_peers = isinstance(error, dist.DistError) or any(words in str(error).lower() for words in _OF_PEERS)
+        if "WORLD_SIZE" not in os.environ or not of_peers:
             raise
         raise MLImagesError(
             f"rank {os.environ['RANK']}: another rank ended or does not answer ({reason(error)})",

@@ -42,6 +42,8 @@ EVALUATED_KS = (1, 5, 10)
 TOP_KS = (1, 5)
 """Of the accuracies `top1` and `top5` of networks whose images have one label (Wu et al. 2019, table 3)."""
 
+NO_LABEL = "says of none of these pictures what is present"
+
 
 def _logits(logits: Tensor) -> Tensor:
     return logits
@@ -191,6 +193,11 @@ class Evaluation:
             images=reduce(self.images),
             top=self.top.merged(reduce),
         )
+
+    @property
+    def lacking(self) -> str:
+        """See `tasks.task.Measures`."""
+        return "" if self.instance.n_images else NO_LABEL
 
     def calibration(self, weights: Calibration) -> Calibration:
         """Return the calibration that is fitted on these images; see `fit_calibration`."""

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import torch
 
-from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.tables.parquet import read_table
 from mlimages_dataset.tables.schemas import CATEGORIES
 from mlimages_dataset.train import distributed
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 def evaluate(
     application: Application, labels: Location, *, unknown: Unknown | None = None
 ) -> EvaluationSummary | Judgement:
-    """Return a network's evaluation on the labels of a folder's pictures, on every rank; raises as `predict`.
+    """Return a network's evaluation on the labels of a folder's pictures, on every rank.
 
     That of a multi-label classifier is a summary, also by groups of classes; any other task's is its measures.
 
@@ -45,6 +45,10 @@ def evaluate(
         application: the network and the pictures.
         labels: folder of a table of labels, or of what the task learns; see `config.Data`.
         unknown: how unlisted classes count; None for the setting of the training run.
+
+    Raises:
+        DataError: as `predict`; or nothing is labelled as present, so there is nothing to measure.
+        UsageError, MLImagesError: as `predict`.
     """
     with computing(application.execution, seed=0) as device:
         task, measures, checkpoint = _evaluated(application, labels, device, unknown)
@@ -80,8 +84,9 @@ def calibrate(application: Application, labels: Location, out: Path) -> Fit:
         out: the checkpoint to write, on rank 0.
 
     Raises:
-        UsageError: as `predict`; or the network predicts one class per image; or there is no labelled picture.
-        DataError, MLImagesError: as `predict`.
+        UsageError: as `predict`; or the network predicts one class per image.
+        DataError: as `predict`; or nothing is labelled as present.
+        MLImagesError: as `predict`.
     """
     with computing(application.execution, seed=0) as device:
         _, measures, checkpoint = _evaluated(application, labels, device, None)
@@ -94,8 +99,6 @@ def calibrate(application: Application, labels: Location, out: Path) -> Fit:
                 remedy="only networks trained with another loss can be calibrated",
             )
         fitted = evaluation.calibration(Calibration.of_weights(before.odds_factor))
-        if int(evaluation.instance.n_images) == 0:
-            raise UsageError("holds no label of these pictures", where=labels, remedy="name labels of --images")
         if fitted.n_images == 0:
             raise UsageError(
                 "present classes have lower scores than absent ones",
@@ -130,6 +133,8 @@ def _evaluated(
         batch_size=application.batch_size,
         workers=application.workers,
     )
+    if measures.lacking:
+        raise DataError(measures.lacking, where=labels, remedy="name labels of --images that say what is present")
     return task, measures, checkpoint
 
 

@@ -160,7 +160,7 @@ def _train_epoch(
             _refuse_not_finite(report, around)
         if (found := early.after(batches, loss, rate)) is not None:
             around.log.warning(progress.total_steps, found.sentence(), found.last.to_log())
-        if tell:
+        if tell or last:
             around.log.tell("train", progress.total_steps, {"epoch": epoch, "rate": rate, **pace.values()})
             pace = Pace(nothing)
         if save or report.stop:

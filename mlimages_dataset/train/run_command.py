@@ -5,18 +5,19 @@ from __future__ import annotations
 import dataclasses
 import functools
 import os
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import location
+from mlimages_dataset.core.path_options import LocalPath
 from mlimages_dataset.train.needed import PLACES, check_needed
 from mlimages_dataset.train.run_files import read_run, run_file
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+    from pathlib import Path
 
     from mlimages_dataset.train.checkpoint import RunProgress
     from mlimages_dataset.train.config import Run
@@ -42,9 +43,7 @@ def _files(command: Callable[..., None], *, needed: str = "") -> Callable[..., N
 
 
 _needed_files = functools.partial(_files, needed=NEEDED)
-out_option = click.option(
-    "--out", metavar="FOLDER", type=click.Path(path_type=Path), help="The run's folder. [required]"
-)
+out_option = click.option("--out", metavar="FOLDER", type=LocalPath(), help="The run's folder. [required]")
 
 
 @click.command(options_metavar=_USAGE)
@@ -53,9 +52,7 @@ out_option = click.option(
 @click.option("--weights", metavar="PLACE", help="Initial weights.")
 @out_option
 @click.option("--plan", "only_plan", is_flag=True, help="Only print the estimates of the command plan.")
-@click.option(
-    "--curve", type=click.Path(path_type=Path), help="With --plan: write a plot of the learning rate as a PNG."
-)
+@click.option("--curve", type=LocalPath(), help="With --plan: write a plot of the learning rate as a PNG.")
 def pretrain(
     run_toml: str,
     *,
@@ -131,7 +128,7 @@ def finetune(run_toml: str, out: Path | None, weights: str | None, **places: str
     help="Try this many steps on the run's own images and labels and report whether it learns; at least 20, or 0 for "
     "none. By default 50, if images and labels are given and 50 steps take at most two minutes.",
 )
-@click.option("--curve", type=click.Path(path_type=Path), help="Write a plot of the learning rate as a PNG.")
+@click.option("--curve", type=LocalPath(), help="Write a plot of the learning rate as a PNG.")
 def plan(  # noqa: PLR0917 - as click calls it
     run_toml: str,
     dataset_size: int | None,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import warnings
 from typing import TYPE_CHECKING, Any
 
 from mlimages_dataset.core.errors import ConfigError, MLImagesError, UsageError
@@ -197,6 +198,8 @@ def _evaluation_after_epochs(
             batch_size=images_of_pass(run, phase, distributed.n_ranks()),
             workers=run.data.workers,
         )
+        if found.lacking and distributed.rank() == 0:
+            warnings.warn(f"nothing is measured: {run.data.validation_labels} {found.lacking}", stacklevel=2)
         return task.judgement(found, state, len(classes))
 
     return evaluate_epoch

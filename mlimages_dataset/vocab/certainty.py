@@ -37,17 +37,17 @@ CONTRADICTED = 0.5
 """A list gives a wnid that no sense of the name agrees with: one of them is wrong, and nothing says which."""
 BY_HAND = single(0.993)
 """A packaged decision by hand: all 136 box classes are the synset that two public mappings agree on."""
-READ_ALIKE = single(0.967)
+READ_ALIKE = single(0.959)
 """Two readings of a name name one synset."""
-READ_PARENT = single(0.878)
+READ_PARENT = single(0.860)
 """Two readings name one parent, or one of them a broader one, which counts."""
-READ_JOINED = single(0.591)
+READ_JOINED = single(0.565)
 """Two readings differ, and a third is one of them."""
 READ_ALONE = single(0.333)
 """Three readings differ."""
 ONLY_SENSE = single(0.989)
 """The name has one sense, which is below a root, and nobody has read it."""
-ONLY_ABSTRACT = single(0.627)
+ONLY_ABSTRACT = single(0.618)
 """The name has one sense, which is below no root."""
 ELSEWHERE = single(0.867)
 """A name that is no noun of WordNet was read in other collections as a synset, or as a kind of it."""

@@ -21,6 +21,7 @@ from mlimages_dataset.vocab.near_names import (
     near_misses,
     original,
     says_nothing,
+    says_nothing_is_there,
 )
 from mlimages_dataset.vocab.normalisation import parse_name
 from mlimages_dataset.vocab.vocabulary import Category, MappingRow, Rule, Vocabulary
@@ -39,6 +40,12 @@ _REPEATED = "dropped: repeated id"
 _SHOWN_NAMES = 10
 _MOST_SPELLED = 500
 """Lost classes of a list for which nouns that are spelled alike are looked for: it takes some 8 ms a name."""
+_DECIDED = {
+    Rule.DROPPED_FEW_IMAGES.value: "lower the least number of images of its list (--min-images, in a recipe "
+    "minimum_images)",
+    Rule.DROPPED_REVIEWED.value: "decide otherwise in a reviewed file (--reviewed)",
+}
+"""What to change where no meaning of the class would keep it, by the rule that dropped it."""
 WHY_BARE = (
     'their only ancestor here is a root; with --ancestors all (in a recipe: ancestors = "all") they get those that '
     "WordNet knows"
@@ -64,6 +71,7 @@ class Loss:
         name: its name there.
         became: the name of its category; empty where it was dropped.
         why: the rule and the evidence.
+        decided: what to change where numbers of images or a reviewed decision dropped it; else empty.
         denies: its name says what is not there.
         stated: the columns in which its list says what it means; empty where it says nothing but the name.
         broader: what it could be kept under (`attach`): a noun, and what the column parent names it by; both empty
@@ -79,6 +87,7 @@ class Loss:
     name: str
     became: str
     why: str
+    decided: str = ""
     denies: bool = False
     stated: tuple[str, ...] = ()
     broader: tuple[str, str] = ("", "")
@@ -100,8 +109,8 @@ class Loss:
     @property
     def remedy(self) -> str:
         """How to decide otherwise, where it became no category."""
-        if self.stated:
-            return f"correct its {' or '.join(self.stated)}, or leave it out"
+        if self.decided or self.stated:
+            return f"{self.decided or 'correct its ' + ' or '.join(self.stated)}, or leave it out"
         if self.denies:
             return "a picture shows no such thing: leave it out, and state the thing itself with the confidence 0"
         if self.copied:
@@ -115,7 +124,10 @@ class Loss:
             columns = dict.fromkeys("wnid" if wnid else "name" for _, wnid in self.near)
             return f"did you mean {meant}? Write it into the column {' or '.join(columns)}"
         told = "write its wnid into a column wnid, or what it is a kind of into a column parent"
-        told = f"leave it as it is, or {told}" if says_nothing(parse_name(self.name).base) else told
+        base = parse_name(self.name).base
+        told = f"leave it as it is, or {told}" if says_nothing(base) else told
+        if says_nothing_is_there(base):
+            told += "; if its pictures show none of the other classes, state these with the confidence 0"
         return f"{told}, or keep it under {noun!r} (attach)" if noun else told
 
     @property
@@ -131,7 +143,7 @@ class Loss:
         """
         if self.copied:
             return (self.source_id, self.copied, "", "")
-        if self.stated or self.denies or self.became or self.joined:
+        if self.decided or self.stated or self.denies or self.became or self.joined:
             return ("", "", "", "")
         if any(self.slip):
             return (self.source_id, *self.slip, "")
@@ -207,7 +219,9 @@ def losses(
             why = f"{row.rule.removeprefix('dropped: ')}: {row.evidence}"
             loss = Loss(one.source, row.source_id, row.source_name, became, why)
             stated = tuple(name for name, text in zip(MEANING_COLUMNS, stated_of[row.source_id], strict=True) if text)
-            if stated:
+            if decided := _DECIDED.get(row.rule):
+                loss = replace(loss, decided=decided)
+            elif stated:
                 loss = replace(loss, stated=stated)
             elif denies(row.source_name, network):
                 loss = replace(loss, denies=True)

@@ -17,7 +17,7 @@ from mlimages_dataset.vocab.certainty import single
 from mlimages_dataset.vocab.elsewhere import read_elsewhere
 from mlimages_dataset.vocab.matching import MatchRule, match_classes
 from mlimages_dataset.vocab.near_names import denies, head_of
-from mlimages_dataset.vocab.normalisation import parse_name, spellings
+from mlimages_dataset.vocab.normalisation import parse_name, spellings, without_shelf
 from mlimages_dataset.vocab.sense_features import ancestors
 
 if TYPE_CHECKING:
@@ -40,6 +40,7 @@ _LEAST_NAMES = 5
 _NUMBER = re.compile(r"[-_ ]\d+$")
 _PLUS = re.compile(r"(?<=\w\w)\+(?=\w\w)")
 _PATH = re.compile(r"^(?P<top>[\w-]{2,})\.(?:[\w-]+\.)*(?P<name>[^\W\d][\w-]*)$")
+_SIDE = re.compile(r"^(?P<name>.*\w)[/_ -](?P<side>indoor|outdoor)$", re.IGNORECASE)
 _SPECIES = re.compile(r"^(?P<name>.*\S)\s*[(\[](?P<latin>[A-Z][a-z]+ [a-z]+)[)\]]$")
 _LATIN = re.compile(r"[A-Z][a-z]+ [a-z]+")
 _WORDS = re.compile(r"[^\W\d_]{2,}(?:[ _-][^\W\d_]{2,})+")
@@ -57,7 +58,7 @@ def matches_of_list(
         context: evidence besides the names.
         decided: wnids of the list's other classes by source_id, known without matching.
     """
-    named = _with_species(classes, context.wordnet)
+    named = _with_species(_as_scenes(classes), context.wordnet)
     found = {match.source_class.source_id: match for match in match_classes(named, context, decided)} if named else {}
     lost = [one for one in named if found[one.source_id].rule is MatchRule.NOT_IN_WORDNET]
     names = _as_dictionaries_write([one.name for one in lost], [one.name for one in classes], context.wordnet)
@@ -114,6 +115,24 @@ def _is_species(name: str, wnid: str, wordnet: WordNet) -> bool:
     synset = wordnet.index_of_wnid[wnid]
     latin = [one.casefold() for one in wordnet.lemmas[synset] if _LATIN.fullmatch(one)]
     return wordnet.lexicographer_files[synset] in {"noun.animal", "noun.plant"} and name.casefold() in latin
+
+
+def _as_scenes(classes: Sequence[SourceClass]) -> list[SourceClass]:
+    """Return classes whose names are without what lists of scenes add, where several have it.
+
+    That is the first letter (`/a/abbey`), and words behind a stroke (`/c/church/indoor`) or the side that is seen
+    (`church-indoor`), which come into brackets.
+    """
+    plain: list[str] = [one.name for one in classes]
+    for read in (without_shelf, _with_side):
+        changed = [read(name) for name in plain]
+        if sum(new != old for new, old in zip(changed, plain, strict=True)) >= _LEAST_ALIKE:
+            plain = changed
+    return [replace(one, name=name) for one, name in zip(classes, plain, strict=True)]
+
+
+def _with_side(name: str) -> str:
+    return f"{found['name']} ({found['side']})" if (found := _SIDE.match(name)) else name
 
 
 def _with_species(classes: Iterable[SourceClass], wordnet: WordNet) -> list[SourceClass]:

@@ -19,7 +19,6 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 import numpy as np
-from scipy.special import softmax
 
 from mlimages_dataset.vocab.brackets import agreeing, are_below, contradict, of_the_file
 from mlimages_dataset.vocab.certainty import ELSEWHERE, grounds_of, probability_of
@@ -28,13 +27,14 @@ from mlimages_dataset.vocab.morphology import base_forms
 from mlimages_dataset.vocab.near_names import head_of, says_absence, says_how, says_nothing
 from mlimages_dataset.vocab.normalisation import ParsedName, parse_name, spellings, squashed
 from mlimages_dataset.vocab.sense_features import (
-    EMPHASIS_OF_A_KIND,
+    EMPHASIS,
     FEATURES,
     Candidate,
     Neighbourhoods,
     Surroundings,
     ancestors,
     feature_matrix,
+    is_animal_or_meat,
     is_individual,
 )
 
@@ -53,8 +53,8 @@ _OF_THE_LIST = np.array([one.endswith(" the source") for one in FEATURES])
 """Whether a feature is of the list, shape (F,)."""
 _SMALL_LIST = 200
 """Names of a small list, whose density counts more than that of the large ones that the weights were fitted to."""
-_EMPHASIS, _EMPHASIS_A_NAT = 1.5, 2.0
-"""How much more: at least, and for each nat by which the list is narrower than WordNet (decision 2)."""
+_ROUNDS = 2
+"""How often the names of a small list are ranked as context for each other (decision 2)."""
 _OF_THE_FILE_SCORE = 7.0
 """Score of a sense for sharing a lexicographer file, and no more, with the words in brackets (decision 2)."""
 _PARTS = re.compile(r"[,;/]")
@@ -244,7 +244,8 @@ def surroundings(
 
     A source's names explain each other: most names are unambiguous or nearly so, and show which parts of WordNet the
     source is about. The ambiguous ones are first ranked with only the unambiguous ones as context; then each sense is
-    part of the context with its probability.
+    part of the context with its probability. In a small source these are ranked again in that context, and names that
+    may be an animal or its meat are no part of it: a chicken among foods is meat, though a duck is there too.
 
     Args:
         senses: the candidates of all names of the source.
@@ -262,19 +263,15 @@ def surroundings(
         concrete=_below(wordnet, context.roots),
         imagenet=Neighbourhoods(wordnet, imagenet, everything),
         source=Neighbourhoods(wordnet, unambiguous, everything),
-        emphasis=_EMPHASIS if len(senses) + len(decided) <= _SMALL_LIST else 1.0,
     )
-    shares = dict(unambiguous)
-    for named in senses:
-        if len(named.allowed) > 1:
-            probabilities = softmax(feature_matrix(named.allowed, around) @ weights)
-            for candidate, probability in zip(named.allowed, probabilities, strict=True):
-                shares[candidate.synset] = max(shares.get(candidate.synset, 0.0), float(probability))
-    source = Neighbourhoods(wordnet, shares, everything)
-    emphasis = around.emphasis
-    if emphasis > 1:
-        emphasis = min(max(_EMPHASIS_A_NAT * source.information(), _EMPHASIS), EMPHASIS_OF_A_KIND)
-    return replace(around, source=source, emphasis=emphasis)
+    unclear = [named.allowed for named in senses if len(named.allowed) > 1]
+    if len(senses) + len(decided) > _SMALL_LIST:
+        return around.with_ranked(unclear, weights, unambiguous)
+    unclear = [candidates for candidates in unclear if not is_animal_or_meat(candidates, wordnet)]
+    around = replace(around, emphasis=EMPHASIS)
+    for _ in range(_ROUNDS):
+        around = around.with_ranked(unclear, weights, unambiguous).with_emphasis()
+    return around
 
 
 def _qualified(named: NamedSenses, compounds: Mapping[str, tuple[str, ...]], wordnet: WordNet) -> NamedSenses:

@@ -26,6 +26,7 @@ from mlimages_dataset.vocab.hierarchy import (
     tree_of,
 )
 from mlimages_dataset.vocab.list_names import matches_of_list
+from mlimages_dataset.vocab.listed_parents import cycles, shown_cycle, with_listed_parents
 from mlimages_dataset.vocab.matching import MatchContext, match_classes
 from mlimages_dataset.vocab.narrower import narrowed, with_own_categories
 from mlimages_dataset.vocab.near_names import head_of
@@ -47,10 +48,6 @@ OPEN_IMAGES_MINIMUM = 650
 """Images that an Open Images class needs to be kept (Tencent ML-Images, section 3.1)."""
 
 ABSTRACTION = "n00002137"
-_MOST_PARENTS = 100
-"""Of a class, one above the other, in a user's list; WordNet's longest path has 18."""
-_TOLD_OF_CYCLE = 8
-"""So many ids of a cycle are told."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,15 +110,15 @@ class _Grounds:
         """Return the row, dropped if its synset cannot be a category."""
         index_of_wnid = self.network.index_of_wnid
         if row.wnid not in index_of_wnid:
-            return _dropped(row, Rule.DROPPED_UNKNOWN_ID, "no noun synset of WordNet 3.0 has this id")
+            return row.dropped(Rule.DROPPED_UNKNOWN_ID, "no noun synset of WordNet 3.0 has this id")
         if row.wnid in self.reviewed_drops:
-            return _dropped(row, Rule.DROPPED_REVIEWED, self.reviewed_drops[row.wnid])
+            return row.dropped(Rule.DROPPED_REVIEWED, self.reviewed_drops[row.wnid])
         synset = index_of_wnid[row.wnid]
         if self.rooted[synset]:
             return row
         abstract = index_of_wnid[ABSTRACTION] in self.ancestors(synset)
         rule = Rule.DROPPED_ABSTRACT if abstract else Rule.DROPPED_NO_ROOT
-        return _dropped(row, rule, "in WordNet it is " + self._path(synset))
+        return row.dropped(rule, "in WordNet it is " + self._path(synset))
 
     def _refuse_misfits(self, reviewed: Reviewed) -> None:
         index_of_wnid = self.network.index_of_wnid
@@ -220,7 +217,7 @@ def vocabulary_from_tencent(rows: Sequence[TencentRow], where: str) -> Vocabular
     parents = [() if above < 0 else (above,) for above in parent]
     if not has_order(parents):
         parent_of = {row.wnid: rows[row.parent].wnid for row in rows if row.parent >= 0}
-        told = _shown_cycle(next(iter(cycles(parent_of).values())))
+        told = shown_cycle(next(iter(cycles(parent_of).values())))
         raise VocabularyError(f"the parents form a cycle: {told}", where=where, remedy="obtain the file again")
     root, depth = tree_of(parent)
     categories = tuple(
@@ -265,19 +262,16 @@ def _proposals(one: ClassList, context: MatchContext, reviewed: Reviewed, own: C
     meant = decided | {source_id: match.wnid for source_id, match in matches.items() if match.wnid}
     heads = _matches_of_heads(unnamed, context, meant) if one.attach else {}
     nouns = _matches_of_parents(classes, context, meant)
-    circles = cycles({c.source_id: c.parent for c in named if c.parent and c.parent in first})
 
-    def proposal(source_class: SourceClass) -> MappingRow:  # noqa: PLR0911 - a table of what decides, in order
+    def proposal(source_class: SourceClass) -> MappingRow:
         row = MappingRow(one.source, source_class.source_id, source_class.name, 0, "", "", "")
         override, match = overrides.get(row.source_id), matches.get(row.source_id)
         if override is not None:
             rule = Rule.REVIEWED_PARENT if override.broader else Rule.REVIEWED
             sure = override.probability
             found = replace(row, wnid=override.wnid, rule=rule.value, evidence=override.reason, probability=sure)
-            return found if override.wnid else _dropped(row, Rule.DROPPED_REVIEWED, override.reason)
+            return found if override.wnid else row.dropped(Rule.DROPPED_REVIEWED, override.reason)
         if match is None or (source_class.parent and not match.below_parent):
-            if circle := circles.get(row.source_id):
-                return _dropped(row, Rule.DROPPED_UNMATCHED, _told_cycle(circle))
             listed = _as_listed(row, source_class, own, context.wordnet)
             other = "; what its name means is not below it" if match is not None and match.wnid else ""
             return replace(listed, evidence=listed.evidence + other)
@@ -295,11 +289,12 @@ def _proposals(one: ClassList, context: MatchContext, reviewed: Reviewed, own: C
             sure = single(HEAD_FACTOR * head.probability)
             return replace(row, wnid=head.wnid, rule=Rule.HEAD_PARENT.value, evidence=evidence, probability=sure)
         if match.wnid is None:
-            return _dropped(row, Rule.DROPPED_UNMATCHED, f"{match.rule.value}: {match.evidence}")
+            return row.dropped(Rule.DROPPED_UNMATCHED, f"{match.rule.value}: {match.evidence}")
         found = replace(row, wnid=match.wnid, rule=match.rule.value, evidence=match.evidence)
         return replace(found, probability=match.probability)
 
-    return _with_listed_parents([proposal(source_class) for source_class in classes], own, nouns)
+    parents = {c.source_id: c.parent for c in named if c.parent}
+    return with_listed_parents([proposal(source_class) for source_class in classes], parents, own, nouns)
 
 
 def _with_wnid(source_class: SourceClass, network: WordNet) -> SourceClass:
@@ -351,85 +346,6 @@ def _matches_of_parents(
     return {match.source_class.source_id: match for match in match_classes(nouns, context, decided)} if nouns else {}
 
 
-def _with_listed_parents(
-    rows: Sequence[MappingRow], own: Collection[str], nouns: Mapping[str, Match]
-) -> list[MappingRow]:
-    """Return the rows of a list, with what a parent means that is the id of another class or a noun."""
-    row_of_id = {row.source_id: row for row in rows}
-
-    def is_resolved(row: MappingRow) -> bool:
-        known = is_wnid(row.wnid) or row.wnid in own
-        return row.rule != Rule.LISTED_PARENT.value or bool(known and row.wnid not in row_of_id)
-
-    def resolved(row: MappingRow, depth: int = 0) -> MappingRow:
-        if is_resolved(row):
-            return row
-        lost = replace(row, wnid="")
-        if depth > _MOST_PARENTS:
-            return _dropped(lost, Rule.DROPPED_UNMATCHED, f"more than {_MOST_PARENTS} parents lie one above the other")
-        if row.wnid not in row_of_id:
-            return _below_noun(row, nouns.get(row.wnid))
-        above = resolved(row_of_id[row.wnid], depth + 1)
-        if not above.is_kept:
-            why = f"its parent {row.wnid!r} became no category ({above.rule}: {above.evidence})"
-            return _dropped(lost, Rule.DROPPED_UNMATCHED, why)
-        return replace(row, wnid=above.wnid, probability=above.probability)
-
-    return [resolved(row) for row in rows]
-
-
-def _below_noun(row: MappingRow, noun: Match | None) -> MappingRow:
-    if noun is None or not noun.wnid:
-        why = f"its parent {row.wnid!r} is no wnid, no id of the list and no noun of WordNet"
-        if OWN_WNID.fullmatch(row.wnid):
-            why = f"its parent {row.wnid!r} is no category of its own (narrower) of an earlier list"
-        return _dropped(replace(row, wnid=""), Rule.DROPPED_UNMATCHED, why)
-    said = f"{row.evidence}; its parent is {noun.evidence}"
-    return replace(row, wnid=noun.wnid, evidence=said, probability=noun.probability)
-
-
-@dataclass(frozen=True, slots=True)
-class Cycle:
-    """A cycle of parents: the ids of its classes, each below the next, and the place of a class; -1 below the cycle."""
-
-    classes: tuple[str, ...]
-    place: int
-
-
-def cycles(parent_of: Mapping[str, str]) -> dict[str, Cycle]:
-    """Return the cycle of each class that lies in one or below one."""
-    found: dict[str, Cycle] = {}
-    seen: set[str] = set()
-    for source_id in parent_of:
-        path: dict[str, int] = {}
-        at: str | None = source_id
-        while at is not None and at not in path and at not in seen:
-            path[at] = len(path)
-            at = parent_of.get(at)
-        seen.update(path)
-        if at is None or (at not in path and at not in found):
-            continue
-        begin = path.get(at, len(path))
-        circle = tuple(path)[begin:] or found[at].classes
-        found |= {one: Cycle(circle, max(place - begin, -1)) for one, place in path.items()}
-    return found
-
-
-def _told_cycle(circle: Cycle) -> str:
-    if len(circle.classes) == 1 and not circle.place:
-        return "it is its own parent in the list; give it another parent, or none"
-    where = "its parents" if circle.place >= 0 else "parents above it"
-    remedy = "give one of these classes another parent, or none"
-    return f"{where} in the list form a cycle: {_shown_cycle(circle)}; {remedy}"
-
-
-def _shown_cycle(circle: Cycle) -> str:
-    """Return a cycle as each class below the next, back to the first."""
-    begin, n = max(circle.place, 0), len(circle.classes)
-    told = [circle.classes[(begin + k) % n] for k in range(min(n, _TOLD_OF_CYCLE))]
-    return " > ".join((*told, *(["..."] if n > _TOLD_OF_CYCLE else []), told[0]))
-
-
 def _with_enough_images(
     row: MappingRow, one: ClassList, image_counts: Mapping[tuple[str, str], int], *, counted: bool
 ) -> MappingRow:
@@ -437,7 +353,7 @@ def _with_enough_images(
     images = image_counts.get((one.source, row.source_id), 0)
     if not counted or images >= one.minimum_images:
         return row
-    return _dropped(row, Rule.DROPPED_FEW_IMAGES, f"{images:,} images, fewer than {one.minimum_images:,}")
+    return row.dropped(Rule.DROPPED_FEW_IMAGES, f"{images:,} images, fewer than {one.minimum_images:,}")
 
 
 def _finer(row: MappingRow, grounds: _Grounds, kept: set[str]) -> MappingRow:
@@ -446,15 +362,9 @@ def _finer(row: MappingRow, grounds: _Grounds, kept: set[str]) -> MappingRow:
     synset = network.index_of_wnid[row.wnid]
     above = [s for s in grounds.ancestors(synset).tolist() if s != synset and network.wnids[s] in kept]
     if not above:
-        return _dropped(row, Rule.DROPPED_NOT_FINER, "no kept category but a root is its ancestor")
+        return row.dropped(Rule.DROPPED_NOT_FINER, "no kept category but a root is its ancestor")
     nearest = max(above, key=lambda s: (len(grounds.ancestors(s)), s))
     return replace(row, rule=Rule.FINER.value, evidence=f"finer than {network.name(nearest)}")
-
-
-def _dropped(row: MappingRow, rule: Rule, why: str) -> MappingRow:
-    matched = f"{why} (matched: {row.evidence})" if row.wnid and row.rule != Rule.WNID.value else why
-    sure = row.probability if row.wnid and rule is not Rule.DROPPED_UNKNOWN_ID else 0.0
-    return replace(row, class_index=-1, rule=rule.value, evidence=matched, probability=sure)
 
 
 def _assemble(

@@ -44,6 +44,7 @@ _NO_THING_WORDS = re.compile(
     r"|good|bad|valid|invalid|regular|irregular|anomaly|outlier|unknown|undefined|uncertain|other|others|misc|temp)\b\W*)+"
 )
 """Names of classes that say whether, how well or how surely something is there, or where, but not what it is."""
+_NOTHING_THERE = re.compile(rf"(?:(?:{_NEGATIVE}|null|void|empty|blank|background|neg)\b\W*)+")
 _LOOKS = re.compile(
     r"(?:(?:and|or|very|small|tiny|little|medium|big|large|huge|tall|short|long|thick|thin|high|low|male|female|adult"
     r"|juvenile|immature|baby|young|old|new|used|fresh|clean|dirty|wet|dry|full|empty|open|closed|broken|black|white"
@@ -94,6 +95,15 @@ def says_nothing(name: str) -> bool:
     (True, True, False)
     """
     return bool(_NO_THING_WORDS.fullmatch(name))
+
+
+def says_nothing_is_there(name: str) -> bool:
+    """Return whether a name of those that say nothing of what is shown says that nothing is: pictures were looked at.
+
+    >>> [says_nothing_is_there(one) for one in ("background", "none", "empty", "no label", "unknown", "not ok")]
+    [True, True, True, False, False, False]
+    """
+    return bool(_NOTHING_THERE.fullmatch(name))
 
 
 def says_how(words: str) -> bool:

@@ -13,6 +13,8 @@ from dataclasses import dataclass
 _VARYING = str.maketrans("", "", " -.'/")
 """Deletes what varies in compounds."""
 _QUALIFIED = re.compile(r"^(?P<base>.*\S)\s*\((?P<qualifier>[^()]*)\)?$")
+_SHELF = re.compile(r"^/?([a-z])/(?P<name>\1[^/]+)(?:/(?P<words>[^/]+))?$")
+"""A name below its first letter, as lists of scenes have it: `/c/church/indoor`."""
 _PUNCTUATION = str.maketrans(
     {
         "\N{LEFT SINGLE QUOTATION MARK}": "'",
@@ -70,6 +72,18 @@ def parse_name(name: str) -> ParsedName:
     if qualified is None:
         return ParsedName(plain, "")
     return ParsedName(qualified["base"], qualified["qualifier"].strip())
+
+
+def without_shelf(name: str) -> str:
+    """Return `church (indoor)` of `/c/church/indoor`, as lists of scenes write their names; other names as they are.
+
+    >>> without_shelf("/c/church/indoor"), without_shelf("a/abbey"), without_shelf("b/w")
+    ('church (indoor)', 'abbey', 'b/w')
+    """
+    found = _SHELF.match(name)
+    if found is None:
+        return name
+    return f"{found['name']} ({found['words']})" if found["words"] else found["name"]
 
 
 def spellings(base: str) -> tuple[str, ...]:

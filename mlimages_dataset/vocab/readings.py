@@ -1,17 +1,17 @@
 """What class names of well-known collections mean in WordNet 3.0, as a language model read them.
 
 ``data/senses.csv`` has the names with several senses or none, read twice without knowledge of the other reading, and a
-third time where the two differ. Names with one concrete sense need no reading; COCO's and VOC's have one. A row is a
-fact: `exact` means the synset, `narrower` a kind of it for which WordNet has no synset, `drop` neither. `readings` has
-the answers in their order, `<` before a broader synset, `-` for none. Where one of two readings implies the other, the
-broader synset counts.
+third time where the two differ; a few were read again with all of a list at hand. A name with one concrete sense has a
+row only where it means something else; all names of COCO and VOC have one. A row is a fact: `exact` means the synset,
+`narrower` a kind of it for which WordNet has no synset, `drop` neither. `readings` has the answers in their order, `<`
+before a broader synset, `-` for none. The last of three or more counts. Where one of two implies the other, the broader
+synset does.
 """
 
 from __future__ import annotations
 
 import csv
 import functools
-from collections import Counter
 from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from types import MappingProxyType
@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from mlimages_dataset.vocab.certainty import BY_HAND, READ_ALIKE, READ_ALONE, READ_JOINED, READ_PARENT
 from mlimages_dataset.vocab.elsewhere import EVERYDAY, ReadElsewhere
-from mlimages_dataset.vocab.normalisation import ParsedName, parse_name
+from mlimages_dataset.vocab.normalisation import parse_name, without_shelf
 from mlimages_dataset.vocab.reviewed import Reviewed, ReviewedMatch, packaged_reviewed, parse_reviewed
 from mlimages_dataset.vocab.vocabulary import OPEN_IMAGES
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable, Mapping
 
     from mlimages_dataset.sources.classes import SourceClass
+    from mlimages_dataset.vocab.normalisation import ParsedName
 
 _FILE = "senses.csv"
 
@@ -41,7 +42,7 @@ class Reading:
         name: as the collection spells it.
         relation: `exact`, `narrower` or `drop`.
         wnid: the synset; empty for `drop`.
-        readings: the answers, first to third.
+        readings: the answers, first to last.
         reason: of the answer that counts.
     """
 
@@ -56,18 +57,18 @@ class Reading:
     @property
     def evidence(self) -> str:
         """The reason, and how far the readings agree."""
-        first, second, *third = self.readings
-        if first != second and not third:
+        first, second, *later = self.readings
+        if first != second and not later:
             return f"{self.reason} (the broader of two readings)"
-        _, most = Counter(self.readings).most_common(1)[0]
-        return f"{self.reason} ({most} of {len(self.readings)} readings agree)"
+        agree = self.readings.count(self.readings[-1])
+        return f"{self.reason} ({agree} of {len(self.readings)} readings agree)"
 
     @property
     def probability(self) -> float:
         """That the name means what it was read as, by how far the readings agree."""
-        first, second, *third = self.readings
-        if third and first != second:
-            return READ_JOINED if third[0] in (first, second) else READ_ALONE
+        *earlier, last = self.readings
+        if len(earlier) > 1:
+            return READ_JOINED if last in earlier else READ_ALONE
         return READ_ALIKE if self.relation == "exact" else READ_PARENT
 
 
@@ -77,11 +78,11 @@ class Readings:
 
     Attributes:
         by_id: by source and id.
-        by_name: by source and name, whatever its case and spaces.
+        by_name: by source and the letters and digits of its names (`letters_of`).
     """
 
     by_id: Mapping[tuple[str, str], Reading] = field(default_factory=lambda: MappingProxyType({}))
-    by_name: Mapping[tuple[str, ParsedName], Reading] = field(default_factory=lambda: MappingProxyType({}))
+    by_name: Mapping[tuple[str, str], Reading] = field(default_factory=lambda: MappingProxyType({}))
 
     @functools.cached_property
     def elsewhere(self) -> Mapping[ParsedName, ReadElsewhere]:
@@ -107,10 +108,12 @@ class Readings:
     def matches(self, source: str, classes: Iterable[SourceClass]) -> dict[str, ReviewedMatch]:
         """Return the decisions on a source's classes by id; on none of which the list itself says what it means."""
         found = {}
+        collection = source.lower()
         for one in classes:
             if any(one.stated):
                 continue
-            reading = self.by_id.get((source, one.source_id)) or self.by_name.get((source, parse_name(one.name)))
+            by_id = self.by_id.get((collection, one.source_id))
+            reading = by_id or self.by_name.get((collection, letters_of(one.name)))
             if reading is not None:
                 found[one.source_id] = ReviewedMatch(
                     source=source,
@@ -134,8 +137,22 @@ def packaged_readings() -> Readings:
     ]
     by_id = {(row.source, row.source_id): row for row in rows}
     # Open Images' ids never change, and some of its names belong to several.
-    named = {(row.source, parse_name(row.name)): row for row in rows if row.source != OPEN_IMAGES}
+    named = {
+        (row.source, letters_of(name)): row
+        for row in rows
+        if row.source != OPEN_IMAGES
+        for name in (row.source_id, row.name)
+    }
     return Readings(by_id, named)
+
+
+def letters_of(name: str) -> str:
+    """Return what all files of a collection write alike: the letters and digits of a name, in lower case.
+
+    >>> letters_of("/c/church/indoor"), letters_of("church (indoor)"), letters_of("Church-indoor")
+    ('churchindoor', 'churchindoor', 'churchindoor')
+    """
+    return "".join(filter(str.isalnum, without_shelf(name).lower()))
 
 
 def packaged_decisions() -> Reviewed:
@@ -153,8 +170,8 @@ class Agreement:
         names: number of names.
         agree: both readings are the same.
         broader: one names a synset above the other's, and counts.
-        third: decided by a third reading.
-        joined: of these, the third is one of the first two.
+        third: decided by a third reading, or a later one.
+        joined: of these, the last is one of those before.
     """
 
     names: int
@@ -167,12 +184,9 @@ class Agreement:
     def of(cls, readings: Iterable[Reading]) -> Agreement:
         """Return the agreement of some readings."""
         answers = [row.readings for row in readings]
-        differ = [row for row in answers if row[0] != row[1]]
-        third = [row for row in differ if len(row) > 2]  # noqa: PLR2004 - a third
+        pairs = [row for row in answers if len(row) == 2]  # noqa: PLR2004 - no third
+        third = [row for row in answers if len(row) > 2]  # noqa: PLR2004 - a third
+        agree = sum(first == second for first, second in pairs)
         return cls(
-            len(answers),
-            len(answers) - len(differ),
-            len(differ) - len(third),
-            len(third),
-            sum(row[2] in row[:2] for row in third),
+            len(answers), agree, len(pairs) - agree, len(third), sum(last in earlier for *earlier, last in third)
         )

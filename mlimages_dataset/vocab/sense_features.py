@@ -7,10 +7,11 @@ from __future__ import annotations
 
 import math
 from collections import defaultdict
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
+from scipy.special import softmax
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -22,8 +23,12 @@ if TYPE_CHECKING:
 SMOOTHING = 2.0
 """Weight of the prior: the number of expected members at which the observed number counts as much as the expected."""
 
-EMPHASIS_OF_A_KIND = 4.0
-"""How much the density of a source of one kind counts, relative to a large source: the most there is (decision 2)."""
+EMPHASIS, EMPHASIS_A_NAT, EMPHASIS_OF_A_KIND = 1.5, 2.0, 4.0
+"""How much more the density of a small source counts than that of the large ones that the weights were fitted to: at
+least, for each nat by which the source is narrower than WordNet, and at most, where it is of one kind (decision 2)."""
+
+_ANIMAL_AND_MEAT = frozenset({"noun.animal", "noun.food"})
+"""The lexicographer files of names that may be an animal or its meat: they do not say which a source is about."""
 
 MANY_HYPONYMS = 20
 """Number of hyponyms above which more of them add no evidence for a sense."""
@@ -77,6 +82,10 @@ class Neighbourhoods:
         self._everything = everything or self
         self._overall = sum(shares.values()) / len(wordnet)
 
+    def of(self, shares: Mapping[int, float]) -> Neighbourhoods:
+        """Return another set of synsets, compared with the same density."""
+        return Neighbourhoods(self._wordnet, shares, self._everything)
+
     def information(self) -> float:
         """Return how narrow the set is: near 0 if it is spread over WordNet, 4 to 5 if its members are all birds.
 
@@ -126,6 +135,29 @@ class Surroundings:
     source: Neighbourhoods
     emphasis: float = 1.0
 
+    def with_ranked(
+        self, names: Sequence[Sequence[Candidate]], weights: NDArray[np.float64], known: Mapping[int, float]
+    ) -> Surroundings:
+        """Return the context in which the senses of ambiguous names have the probabilities that they have in this one.
+
+        Args:
+            names: the senses of each.
+            weights: weights of the features, shape (F,).
+            known: the synsets that the source's other names mean.
+        """
+        shares = dict(known)
+        for candidates in names:
+            for candidate, probability in zip(
+                candidates, softmax(feature_matrix(candidates, self) @ weights), strict=True
+            ):
+                shares[candidate.synset] = max(shares.get(candidate.synset, 0.0), float(probability))
+        return replace(self, source=self.source.of(shares))
+
+    def with_emphasis(self) -> Surroundings:
+        """Return the context of a small source, whose density counts the more the narrower it is."""
+        emphasis = EMPHASIS_A_NAT * self.source.information()
+        return replace(self, emphasis=min(max(emphasis, EMPHASIS), EMPHASIS_OF_A_KIND))
+
     def is_apart(self, synset: int) -> bool:
         """Return whether the source is of one kind, and fewer of its senses are around a synset than of all WordNet."""
         return self.emphasis >= EMPHASIS_OF_A_KIND and self.source.log_density(synset) < 0
@@ -166,6 +198,11 @@ def feature_matrix(candidates: Sequence[Candidate], around: Surroundings) -> NDA
             ]
         )
     return np.array(rows, dtype=np.float64).reshape(len(candidates), len(FEATURES))
+
+
+def is_animal_or_meat(candidates: Sequence[Candidate], wordnet: WordNet) -> bool:
+    """Return whether some senses of a name are animals and others food."""
+    return {wordnet.lexicographer_files[candidate.synset] for candidate in candidates} >= _ANIMAL_AND_MEAT
 
 
 def path(wordnet: WordNet, synset: int) -> list[int]:

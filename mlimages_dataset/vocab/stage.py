@@ -64,11 +64,16 @@ from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, Ancestors, 
 from mlimages_dataset.vocab.wordnet import NOUN_FILES, load_wordnet
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Collection, Sequence
 
     from mlimages_dataset.pipeline.stage import Workplace
     from mlimages_dataset.sources.classes import SourceClass
 
+_UNCOUNTED = (
+    "its classes need a least number of images, but no image counts (--image-counts, in a recipe image_counts) are of "
+    "this list: none of them is dropped for it"
+)
+_STRANGE_COUNTS = "the source of image counts, but no class list: they are not used; check their column source"
 SHOWN_LOSSES = 20
 
 
@@ -161,6 +166,9 @@ class VocabularySummary:
         doubts: the least certain matches of users' own lists.
         renamed: the first classes that a list of corrections replaces under another name.
         more_renamed: how many more there are.
+        uncounted: lists that must have so many images a class, by a number that the user states, and that no file of
+            numbers of images counts.
+        strange_counts: sources of numbers of images that are no class list.
     """
 
     funnel: tuple[tuple[str, str, int], ...]
@@ -173,6 +181,8 @@ class VocabularySummary:
     doubts: tuple[Doubts, ...] = ()
     renamed: tuple[Renamed, ...] = ()
     more_renamed: int = 0
+    uncounted: tuple[str, ...] = ()
+    strange_counts: tuple[str, ...] = ()
 
     @property
     def losses_of_source(self) -> dict[str, list[Loss]]:
@@ -202,6 +212,9 @@ class VocabularySummary:
         told += [(one.source, f"{one.source}: {one.sentence}") for one in self.renamed]
         if self.more_renamed:
             told.append(("", f"{self.more_renamed:,} more ids have other names in the lists of corrections"))
+        told += [(source, f"{source}: {_UNCOUNTED}") for source in self.uncounted]
+        if self.strange_counts:
+            told.append(("", f"{first_ones(self.strange_counts)}: {_STRANGE_COUNTS}"))
         if self.bare:
             told.append(("", f"{first_ones(self.bare)}: {WHY_BARE}"))
         if self.unlisted:
@@ -284,11 +297,12 @@ def write_vocabulary(given: VocabularyFiles, at: Workplace) -> StageResult[Vocab
     listed = read_class_lists(given)
     refuse_one_id_of_several(listed)
     lists, renamed = corrected(listed, given.corrections)
+    image_counts = read_image_counts(given.image_counts)
     merged = functools.partial(
         merged_vocabulary,
         lists,
         network,
-        image_counts=read_image_counts(given.image_counts),
+        image_counts=image_counts,
         imagenet_all=packaged_imagenet(),
         box_parents=_box_parents(given.box_hierarchy),
     )
@@ -325,8 +339,16 @@ def write_vocabulary(given: VocabularyFiles, at: Workplace) -> StageResult[Vocab
         doubts(vocabulary, lists, network),
         tuple(renamed[:SHOWN_LOSSES]),
         max(0, len(renamed) - SHOWN_LOSSES),
+        tuple(_uncounted(given, {source for source, _ in image_counts})),
+        tuple(sorted({source for source, _ in image_counts} - {one.source for one in lists})),
     )
     return StageResult(write_tables(vocabulary, at.out, at.inputs), summary)
+
+
+def _uncounted(given: VocabularyFiles, counted: Collection[str]) -> list[str]:
+    """Return the lists whose least number of images the user states, and whose images no file counts."""
+    usual = dict(VocabularyFiles().minimum_images)
+    return [name for name, images in given.minimum_images if images not in {0, usual.get(name)} and name not in counted]
 
 
 def read_reviewed(given: VocabularyFiles) -> Reviewed:

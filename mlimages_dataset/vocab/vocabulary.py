@@ -9,7 +9,7 @@ import difflib
 import functools
 import itertools
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Literal, TypeVar
 
@@ -19,7 +19,7 @@ from mlimages_dataset.vocab.certainty import STATED
 from mlimages_dataset.vocab.hierarchy import closure_matrix
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator, Mapping
+    from collections.abc import Iterable, Iterator, Mapping, Sequence
 
     import networkx as nx
     import pandas as pd
@@ -41,6 +41,32 @@ _KEYS = {
 }
 _TABLES = {"table": one_of(["categories", "mapping"])}
 _SEARCH = {"text": TEXT, "limit": whole(0)}
+
+
+def refuse_names(
+    published: Sequence[str], own: Sequence[str], counted: Iterable[str], *, numbers: str = "minimum_images"
+) -> None:
+    """Refuse names that cannot be those of a user's class lists, and numbers of images for a list that is none.
+
+    Args:
+        published: names of the published class lists that are given.
+        own: names of a user's own class lists.
+        counted: names of the lists for which numbers of images are given.
+        numbers: what these numbers are called, for messages.
+
+    Raises:
+        UsageError: there is one.
+    """
+    names = [*published, *own]
+    for name in own:
+        if names.count(name) > 1:
+            raise UsageError(f"two class lists have the name {name!r}", remedy="name each differently")
+        if not isinstance(name, str) or not name.strip() or name in {IMAGENET, OPEN_IMAGES}:
+            raise UsageError(f"{name!r} cannot be the name of your own class list", remedy="give it another name")
+    for name in counted:
+        if name not in names:
+            what = f"{numbers} names {name!r}, which is no class list that is given"
+            raise UsageError(what, remedy=f"use one of {', '.join(names)}")
 
 
 class Ancestors(Enum):
@@ -119,6 +145,12 @@ class MappingRow:
     def is_broader(self) -> bool:
         """Whether the category is only a parent of the class: without the class, an image may still show it."""
         return self.rule in NARROWER
+
+    def dropped(self, rule: Rule, why: str) -> MappingRow:
+        """Return the row of the class dropped by a rule."""
+        matched = f"{why} (matched: {self.evidence})" if self.wnid and self.rule != Rule.WNID.value else why
+        sure = self.probability if self.wnid and rule is not Rule.DROPPED_UNKNOWN_ID else 0.0
+        return replace(self, class_index=-1, rule=rule.value, evidence=matched, probability=sure)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -213,7 +245,7 @@ class Vocabulary:
         near = [self.categories[self.index(wnid)].name for wnid in self.search(key, limit=3)["wnid"]]
         raise UsageError(
             f"no category has the id or the name {key!r}",
-            remedy=f"did you mean {' or '.join(map(repr, near))}?" if near else "look for it with search()",
+            remedy=f"did you mean {' or '.join(map(repr, near))}?" if near else "look for it by a part of its name",
         )
 
     def category(self, key: int | str) -> Category:
@@ -307,11 +339,21 @@ class Vocabulary:
         return _grouped(itertools.chain(lemmas, whole, (pair for pair in named if pair[0])))
 
     def senses(self, text: str) -> list[int]:
-        """Return the class indices of all categories that have a wnid, an id or a name, the likeliest first."""
+        """Return the class indices of all categories that have a wnid, an id or a name, the likeliest first.
+
+        Raises:
+            UsageError: `text` is no text.
+        """
+        check(_SEARCH, {"text": text})
         return [i for i, _, _ in self._exact(text)]
 
     def named(self, name: str) -> list[int]:
-        """Return the class indices of all categories that have a name, the likeliest first."""
+        """Return the class indices of all categories that have a name, the likeliest first.
+
+        Raises:
+            UsageError: `name` is no text.
+        """
+        check({"name": TEXT}, {"name": name})
         return self._likeliest_first(self._classes_of_name.get(name.strip().casefold(), ()))
 
     def _hits(self, text: str) -> Iterator[tuple[int, str, str]]:

@@ -253,7 +253,7 @@ REFUSED: dict[str, tuple[Any, str]] = {
         {"image_id": ["a"], "label": ["d"], "confidence": [True]},
         "the column confidence has the type bool, but must hold numbers",
     ),
-    "words": ({"image_id": ["a"], "label": ["d"], "confidence": ["sure"]}, "the column confidence has the type"),
+    "words": ({"image_id": ["a"], "label": ["d"], "confidence": ["sure"]}, "row 0 has the confidence sure, "),
     "no row": ({"image_id": [], "label": []}, "the frame: has no row"),
     "unknown classes only": ({"image_id": ["a"], "label": ["z"]}, "the frame: no image keeps a label: .* unknown"),
 }

@@ -165,3 +165,9 @@ def test_annotations_are_no_predictions(known: ml.Vocabulary) -> None:
     for call in (lambda: ml.augment(predicted, known), lambda: ml.cooccurrence(predicted, predicted, known)):
         with pytest.raises(ml.MLImagesError, match="annotations are predictions; leave out predictions=True"):
             call()
+
+
+def test_predictions_verify_no_absence(known: ml.Vocabulary) -> None:
+    seen = FRAME.assign(label=LEASH, confidence=0.99)
+    with pytest.raises(ml.MLImagesError, match=r"predictions cannot be complete: .* leave out complete"):
+        ml.annotate(seen, known, predictions=True, complete=True)

@@ -51,3 +51,9 @@ def test_what_is_no_name_is_refused(name: Any, known: ml.Vocabulary) -> None:
     for call in (ml.image_id, labels.why, lambda one: ml.image_ids([one])):
         with pytest.raises(ml.MLImagesError, match=r"the name of an image is .*, but must be text or a whole number"):
             call(name)
+
+
+@pytest.mark.parametrize("names", ["rex.jpg", b"rex", 7, None, {"a.jpg": 1}, pd.DataFrame({"file": ["a.jpg"]})])
+def test_what_is_not_several_names_is_refused(names: Any) -> None:
+    with pytest.raises(ml.MLImagesError, match=r"names is .*, but must be several names"):
+        ml.image_ids(names)

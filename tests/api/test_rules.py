@@ -213,3 +213,8 @@ def test_a_recipe_applies_a_teacher_s_predictions(
     (tmp_path / "none.toml").write_text(RECIPE.replace('"regression"', '"image"'))
     with pytest.raises(ConfigError, match=r"no cooccurrence\.predictions"):
         read_recipe(tmp_path / "none.toml")
+
+
+def test_a_probability_that_the_rule_does_not_heed_is_refused() -> None:
+    with pytest.raises(UsageError, match="probability has no meaning with the rule 'image'; leave it out"):
+        ml.learn_rules("a", "b", "v", rule="image", probability=0.5)

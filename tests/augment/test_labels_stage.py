@@ -167,16 +167,18 @@ def test_an_image_of_two_collections_is_in_one_split_and_in_its_quotas(
     folder = tmp_path_factory.mktemp("splits")
     other = [(image_id, row) for (image_id, _), (_, row) in zip(images, reversed(images), strict=True)]
     tables = [write_parts(folder / str(i), rows, ANNOTATIONS, sizes) for i, rows in enumerate((images, other))]
-    label(
+    summary = label(
         mini_vocabulary,
         tables,
         Workplace(folder / "labels"),
         options=LabelOptions(validation_images=n, validation_images_per_category=k),
-    )
+    ).summary
     train, val = (read_parts(folder / "labels" / name, LABELS) for name in ("train", "val"))
     drawn = dict(val).keys()
     assert not drawn & dict(train).keys()
     assert len(drawn) <= n
+    assert (summary.validation_images_drawn, summary.val.images) == (len(drawn), 2 * len(drawn))
+    assert any("of" in one and "validation images" in one for one in summary.findings()) is (len(drawn) < n)
     for c in range(N_CLASSES):
         said = {i for rows in (images, other) for i, row in rows if i in drawn and row.get(c, (0, 0))[0] > 0}
         assert len(said) <= k

@@ -132,3 +132,19 @@ def test_an_ingest_that_saves_nothing_ends_with_1_and_says_why(tmp_path: Path, c
     ran = command("images", "ingest", tmp_path / "in", "--upright", "--out", tmp_path / "out", "--overwrite")
     assert (ran.code, "2 of 2 rows are unsupported" in ran.err) == (1, True)
     assert command("images", "ingest", samples.photographs(), "--out", tmp_path / "other").code == 0
+
+
+@pytest.mark.parametrize("file", ["shard-00000.tar", "part-00000.parquet", "labels.csv"])
+def test_a_folder_where_a_file_should_be_is_named_with_what_to_do(
+    command: Command, archive: Path, tmp_path: Path, file: str
+) -> None:
+    images = tmp_path / "images"
+    command("images", "ingest", archive, "--out", images, "--workers", "1")
+    (images / file).unlink()
+    (images / file).mkdir()
+    ran = command("images", "ingest", archive, "--out", images, "--workers", "1")
+    told = f"Error: {images / file}: is a folder where a file should be; remove or rename it, or name another place\n"
+    assert ran.err == told
+    (images / file).rmdir()
+    assert command("images", "ingest", archive, "--out", images, "--workers", "1").code == 0
+    assert command("images", "verify", images, "--workers", "1").out.endswith("7 pictures, all fine\n")

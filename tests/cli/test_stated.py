@@ -6,6 +6,7 @@ import gzip
 import io
 from typing import TYPE_CHECKING, Any
 
+import click
 import pytest
 from click.testing import CliRunner
 
@@ -16,6 +17,7 @@ from mlimages_dataset.recipes.recipe import read_recipe
 from mlimages_dataset.sources.layout import Layout
 from mlimages_dataset.tables.parquet import read_table
 from mlimages_dataset.tables.schemas import ANNOTATIONS
+from tests.docs.test_command_examples import CONTEXTS
 
 if TYPE_CHECKING:
     from pathlib import Path
@@ -74,3 +76,15 @@ def test_a_recipe_states_what_the_command_states(tmp_path: Path) -> None:
     (tmp_path / "recipe.toml").write_text(text.replace('"image_id=path"', '"image_id"'), encoding="utf-8")
     with pytest.raises(ConfigError, match=r"annotations\[0\]\.columns are names and pairs"):
         read_recipe(tmp_path / "recipe.toml")
+
+
+def test_an_empty_path_is_refused_by_its_name_wherever_a_path_may_stand() -> None:
+    asked = set()
+    for path, context in CONTEXTS.items():
+        for param in context.command.params:
+            if param.type.name in {"path", "file", "directory", "filename"}:
+                name = max(param.opts, key=len) if isinstance(param, click.Option) else param.human_readable_name
+                with pytest.raises(UsageError, match=f"^{name} is an empty text"):
+                    param.type.convert("", param, context)
+                asked.add(f"{path.rpartition(' ')[2]} {name}")
+    assert {"start --out", "run RECIPE", "fetch --out", "vocab --wordnet", "pretrain --out", "card RUN"} <= asked

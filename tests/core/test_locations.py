@@ -10,10 +10,20 @@ import tempfile
 from typing import TYPE_CHECKING
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from upath import UPath
 
 from mlimages_dataset.core.errors import ConfigError, DataError, UsageError
-from mlimages_dataset.core.locations import Location, location, relative, unpacked
+from mlimages_dataset.core.locations import (
+    Location,
+    is_folder_name,
+    location,
+    paths_outside,
+    refuse_no_path,
+    relative,
+    unpacked,
+)
 from mlimages_dataset.pipeline.engine import local
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import StageResult, read_manifest
@@ -205,3 +215,44 @@ def test_help_does_not_wait_for_fsspec() -> None:
     )
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout.splitlines()[-1] == ""
+
+
+@given(st.text(st.characters(exclude_categories=[]), max_size=8))
+def test_a_text_names_a_place_that_can_be_asked_for_or_is_refused(text: str) -> None:
+    try:
+        place = location(text)
+    except UsageError:
+        return
+    assert text.strip()
+    assert isinstance(place.exists(), bool)
+
+
+@pytest.mark.parametrize("text", ["", " ", "a\0b", "\ud800", "a/\ud800/b"])
+def test_no_path_is_told_by_what_it_is_for(text: str) -> None:
+    with pytest.raises(UsageError, match=r"^--out is "):
+        refuse_no_path(text, "--out")
+
+
+@given(st.text() | st.text("ab./\\:\0\n \x7f\u202e\u00e9", max_size=220))
+def test_a_folders_name_makes_a_folder_of_its_own_with_the_marks_of_its_stages(name: str) -> None:
+    with tempfile.TemporaryDirectory() as text:
+        folder = UPath(text)
+        if not is_folder_name(name):
+            return
+        (folder / name).mkdir()
+        assert [path.name for path in folder.iterdir()] == [name]
+        write_bytes(folder / f".unfinished-predictions-{name}", b"")
+        assert paths_outside(folder, [f"annotations/{name}/part-00000.parquet"]) == []
+        assert name.splitlines() == [name] or name.isprintable()
+
+
+@pytest.mark.parametrize(
+    "name", ["", " ", ".", "..", "a/b", "a\\b", "a:b", "a\0b", "a\nb", "\x7f", "x" * 201, "\u00e9" * 101]
+)
+def test_what_no_system_takes_for_a_folders_name(name: str) -> None:
+    assert not is_folder_name(name)
+
+
+@pytest.mark.parametrize("name", [".hidden", "a b", "\u72d7", "x" * 200, "\u00e9" * 100, "a;b'c\"d"])
+def test_what_may_be_a_folders_name(name: str) -> None:
+    assert is_folder_name(name)

@@ -219,7 +219,7 @@ def test_what_cannot_be_exported_is_refused(tmp_path: Path, mini_vocabulary: Voc
     with pytest.raises(DataError, match=r"a class index is not in 0\.\."):
         exported(mini_vocabulary, other, "open-images", tmp_path / "out")
     write_table(tmp_path / "labels" / "val" / "part-00000.parquet", LABELS.arrow.empty_table(), LABELS, {})
-    with pytest.raises(UsageError, match="regions have no split val"):
+    with pytest.raises(UsageError, match=r"labels.val: holds labels, and this format is for boxes"):
         exported(mini_vocabulary, tmp_path / "labels", "open-images", tmp_path / "out")
 
 
@@ -273,3 +273,14 @@ def test_a_name_may_be_a_wnid() -> None:
     frame = pd.DataFrame({"id": ["1", "2"], "name": ["n02084071", "cat"]})
     vocabulary = ml.build_vocabulary(classes={"mine": frame})
     assert vocabulary.category("1").wnid == "n02084071"
+
+
+@pytest.mark.parametrize("others", [0, 1, 3])
+def test_pictures_without_a_region_are_counted(tmp_path: Path, mini_vocabulary: Vocabulary, others: int) -> None:
+    blank = dict.fromkeys(REGION_FLAGS, False) | {"source": "s", "confidence": 1.0, "origin": 0, "mask": ""}
+    row = {**blank, "image_id": "a", "class_index": 0, "xmin": 0.0, "ymin": 0.0, "xmax": 1.0, "ymax": 1.0}
+    sizes = {"a": (5, 5), "broken": (0, 0)} | {f"other {number}": (7, 7) for number in range(others)}
+    stated, pictures = tables(tmp_path, [row], sizes)
+    counts = exported(mini_vocabulary, stated, "coco", tmp_path / "out", pictures)
+    assert (counts.images, counts.pictures_without_regions) == (1, others)
+    assert any("no region" in line for line in counts.lines()) == bool(others)

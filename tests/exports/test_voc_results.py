@@ -18,6 +18,7 @@ from mlimages_dataset.core.locations import is_plain
 from mlimages_dataset.evaluation.voc_detection import evaluate_voc
 from mlimages_dataset.exports import voc_results
 from mlimages_dataset.exports.export import export
+from mlimages_dataset.exports.voc_results import _names
 from mlimages_dataset.pipeline.stage import Workplace
 from mlimages_dataset.sources.rejects import RejectLog
 from mlimages_dataset.sources.voc_results import read_results, result_files
@@ -210,3 +211,14 @@ def test_a_class_of_any_name_has_a_file_of_its_own(tmp_path: Path, names: tuple[
         assert set(found) == set(names)
     with pytest.raises(UsageError, match=r"the image set '\.\./x' cannot be part of a file's name"):
         export(vocabulary, stated, "voc-results", Workplace(tmp_path / "b"), images=pictures, image_set="../x")
+
+
+def test_classes_that_differ_by_case_have_files_of_their_own_on_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    classes = pd.DataFrame({"id": ["Pet", "pet", "cow"], "name": ["dog", "cat", "cow"]})
+    vocabulary = ml.build_vocabulary(classes={"mine": classes})
+    plain = _names(vocabulary)
+    assert {"Pet", "pet", "cow"} <= set(plain)
+    monkeypatch.setattr("os.path.normcase", str.lower)
+    names = _names(vocabulary)
+    assert len({name.lower() for name in names}) == len(names)
+    assert [name for name in names if name in plain] == [name for name in plain if name.lower() != "pet"]

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 from mlimages_dataset.recipes.recipe import default_recipe
 from mlimages_dataset.vocab.merging import merged_vocabulary
 from mlimages_dataset.vocab.packaged import packaged_imagenet
-from mlimages_dataset.vocab.reviewed import packaged_reviewed, parse_reviewed
+from mlimages_dataset.vocab.readings import packaged_decisions
 from mlimages_dataset.vocab.stage import read_class_lists
 from mlimages_dataset.vocab.vocabulary import OPEN_IMAGES, MappingRow, Vocabulary
 from mlimages_dataset.vocab.wordnet import load_wordnet
@@ -25,11 +25,11 @@ DROPPED = "dropped"
 
 
 def packaged_vocabulary(box_parents: Mapping[str, tuple[str, ...]]) -> Vocabulary:
-    """Return the vocabulary of the default recipe and the packaged reviewed decisions beside a box hierarchy."""
+    """Return the vocabulary of the default recipe, with the packaged decisions and readings, beside a box hierarchy."""
     return merged_vocabulary(
         read_class_lists(default_recipe().vocabulary),
         load_wordnet(),
-        parse_reviewed(packaged_reviewed(), "reviewed.toml"),
+        packaged_decisions(),
         image_counts={},
         imagenet_all=packaged_imagenet(),
         box_parents=box_parents,

@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 import pytest
 from PIL import Image
 
-from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.images.check import Inspection, Limits
 from mlimages_dataset.images.duplicates import HashTolerance
 from mlimages_dataset.images.duplicates_stage import duplicates_stage
+from mlimages_dataset.images.ingest import Form, members_of
 from mlimages_dataset.images.registry import open_store
+from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.pipeline import engine
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import read_manifest
@@ -162,3 +165,20 @@ def test_any_store_has_the_copies_that_our_shards_have(tables: tuple[Path, Path]
         found.append((summary, {*lines(out / "duplicates.csv")}, {*lines(out / "leakage.csv")}))
     assert found[0] == found[1] == found[2]
     assert summary["copies"] == 3
+
+
+def test_a_picture_that_is_not_that_of_its_digest_is_told(tables: tuple[Path, Path], tmp_path: Path) -> None:
+    images, _ = tables
+    shard = images / "shard-00001.tar"
+    whole = bytearray(shard.read_bytes())
+    at = whole.index(b"\xff\xd8\xff")
+    whole[at + 5000] ^= 1
+    shard.write_bytes(whole)
+    with pytest.raises(DataError, match="the picture of again has another digest than its row") as told:
+        run(duplicates_stage(images, tolerance=HashTolerance()), OutputFolder(tmp_path / "out"))
+    assert told.value.where == str(shard)
+    assert told.value.remedy == "run mlimages-build images verify"
+    run(duplicates_stage(images), OutputFolder(tmp_path / "exact"))  # which reads no picture
+    (again,) = (member.content() for member in members_of(images, Form.AUTO, Limits()) if member.path == "again")
+    assert isinstance(again, Inspection)
+    assert (again.status, again.detail) == (Status.BROKEN, "the picture of again has another digest than its row")

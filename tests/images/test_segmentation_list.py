@@ -11,9 +11,9 @@ import pytest
 from click.testing import CliRunner
 from hypothesis import given
 from hypothesis import strategies as st
-from mlimages_dataset.cli.segmentation_list import segmentation_list  # type: ignore[import-not-found]
 from PIL import Image
 
+from cli.segmentation_list import segmentation_list
 from mlimages_dataset.core.errors import DataError, MLImagesError, UsageError
 from mlimages_dataset.images.segmentation_list import (
     PUBLISHED,

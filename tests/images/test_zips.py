@@ -195,3 +195,23 @@ def test_joined_archives_are_refused_and_other_bytes_around_one_are_not(
     nested = zip_of({"inner.zip": second, "a.txt": b"text"}, packing=zipfile.ZIP_STORED)
     path.write_bytes(nested)
     assert [file.name for file in files_below(path)] == ["a.txt", "inner.zip"]
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "shift_jis", "euc_kr", "cp437", "utf-8"])
+def test_names_in_another_encoding_are_told_apart_and_keep_their_folders(tmp_path: Path, encoding: str) -> None:
+    names = {"gbk": ["狗/誠1.jpg", "狗/2.jpg"], "shift_jis": ["犬/ソ3.jpg", "犬/表.jpg"], "euc_kr": ["개/1.jpg"]}.get(
+        encoding, ["Küche/é.jpg"]
+    )
+    content = zip_of({f"{k:02}{'x' * len(name.encode(encoding))}": b"e" for k, name in enumerate(names)} | {"a/b": b""})
+    for k, name in enumerate(names):
+        encoded = name.encode(encoding)
+        content = content.replace(f"{k:02}{'x' * len(encoded)}".encode(), b"//" + encoded)
+    (tmp_path / "a.zip").write_bytes(content.replace(b"//", b"./"))
+    members = list(zip_file_members(tmp_path / "a.zip", most_bytes=MOST))
+    *found, plain = members
+    is_known = encoding == "utf-8"
+    expected = [name if is_known else name.encode(encoding).decode("cp437") for name in names]
+    assert [member.path for member in found] == expected
+    assert [bool(member.doubt) for member in members] == [not is_known] * len(found) + [False]
+    assert {member.path.count("/") for member in members} == {1}
+    assert plain.path == "a/b"

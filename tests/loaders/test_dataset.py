@@ -144,6 +144,21 @@ def test_a_loader_goes_on_after_every_tenth_of_an_epoch(tmp_path: Path, workers:
         assert all(same(one, other) for one, other in zip(got, expected, strict=True))
 
 
+@pytest.mark.parametrize("drop_last", [True, False])
+def test_a_loop_that_counts_its_steps_comes_to_the_next_epoch_too(tmp_path: Path, *, drop_last: bool) -> None:
+    data = data_set(tmp_path, 10, transform=train_transform(16))
+    for batch_size in (2, 3, 10):
+        loader = Loader(data, ShuffledSampler(data), batch_size=batch_size, drop_last=drop_last)
+        for epoch, taken in enumerate((len(loader), len(loader) + 1)):  # with and without asking for one more
+            got = [batch.epoch for _, batch in zip(range(taken), loader, strict=False)]
+            assert got == [epoch] * len(loader)
+            assert (loader.state_dict()["epoch"], loader.order_sampler.epoch) == (epoch + 1, epoch + 1)
+        if len(loader) > 1:
+            for _ in loader:
+                break
+            assert [batch.epoch for batch in loader] == [2] * len(loader), "the same epoch from its beginning"
+
+
 @pytest.mark.parametrize("start_method", ["fork", pytest.param("spawn", marks=pytest.mark.slow)])
 def test_a_plain_data_loader_goes_on_behind_a_batch(tmp_path: Path, start_method: str) -> None:
     data = data_set(tmp_path, 24, transform=train_transform(16))

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pytest
 import torch
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import ConcatDataset, DataLoader, Dataset, Subset
 from torchdata.stateful_dataloader import StatefulDataLoader
 
 from mlimages_dataset.core.errors import UsageError
@@ -159,3 +159,12 @@ def test_a_place_in_another_order_is_refused() -> None:
     place = SAMPLERS["shuffled"](world=1, rank=0).place(0, 10)
     with pytest.raises(UsageError, match=r"103 rows shuffled, seed 3, but this is 103 rows shuffled, seed 4"):
         ShuffledSampler(DATA, seed=4).load_state_dict(place)
+
+
+@pytest.mark.parametrize("kind", [ClassAwareSampler, SoftBalanceSampler, RepeatFactorSampler, HybridSampler])
+@pytest.mark.parametrize(
+    "data", [Subset(Draws(), [0, 1]), ConcatDataset([Subset(Draws(), [0]), Subset(Draws(), [1])]), [1, 2]]
+)
+def test_samplers_by_class_refuse_data_sets_that_tell_no_classes(kind: Callable[..., object], data: object) -> None:
+    with pytest.raises(UsageError, match=f"a {type(data).__name__} does not tell which of its rows have a class"):
+        kind(data)

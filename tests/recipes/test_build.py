@@ -141,11 +141,27 @@ def test_every_table_carries_the_digests_of_what_it_was_made_from(golden: Recipe
     }
 
 
-def test_a_missing_file_is_told_before_anything_is_done(golden: Recipe, tmp_path: Path) -> None:
-    source = replace(golden.annotations[0], files=(tmp_path / "absent.txt",))
-    with pytest.raises(UsageError, match=f"{tmp_path / 'absent.txt'}: there is no such file; check the path"):
-        run(replace(golden, annotations=(source,), cooccurrence=None), tmp_path / "out")
-    assert list(read_manifest(tmp_path / "out").stages) == ["vocabulary"], "what is finished stays"
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"files": ("absent.txt",)}, "absent.txt: there is no such file; check the path"),
+        ({"files": ("absent*.txt",)}, r"absent\*.txt: no file matches this pattern; check it"),
+        ({"format": "csv", "synsets": "meta.mat"}, "the format csv has no use for synsets; leave it out"),
+        ({"format": "coco", "columns": ("image_id", "label")}, "the format coco has no use for columns; leave it out"),
+        ({"format": "csv", "regions": True}, "files of the format csv state no boxes; use one of"),
+        ({}, "predictions: there is no part"),
+    ],
+)
+def test_what_no_stage_can_read_is_told_before_anything_is_done(
+    golden: Recipe, tmp_path: Path, change: dict[str, Any], told: str
+) -> None:
+    change = {**change, **({"files": tuple(tmp_path / name for name in change["files"])} if "files" in change else {})}
+    collections = (*golden.annotations[:-1], replace(golden.annotations[-1], **change))
+    learned = CooccurrenceSource(annotations=golden.annotations[0].name, predictions=tmp_path / "predictions")
+    recipe = replace(golden, annotations=collections, cooccurrence=None if change else learned)
+    with pytest.raises(UsageError, match=told):
+        run(recipe, tmp_path / "out")
+    assert not (tmp_path / "out").exists() or not list((tmp_path / "out").rglob("*"))
 
 
 @pytest.mark.slow

@@ -181,15 +181,15 @@ def test_an_unknown_key_names_the_nearest(tmp_path: Path, text: str, told: str) 
         (VOCABULARY, "no annotations; "),
         (
             VOCABULARY + "minimum_images = { nobody = 5 }\n" + ANNOTATIONS,
-            "vocabulary.minimum_images names 'nobody', which is no class list; use one of imagenet, open-images",
+            "[vocabulary]: minimum_images names 'nobody', which is no class list that is given; use one of imagenet",
         ),
         (
             VOCABULARY + "classes = { imagenet = 'a.csv' }\n" + ANNOTATIONS,
-            "two class lists have the name 'imagenet'; name each differently",
+            "[vocabulary]: two class lists have the name 'imagenet'; name each differently",
         ),
         (
             VOCABULARY + "classes = { mine = 'a.csv' }\n" + ANNOTATIONS + "classes = true",
-            "two class lists have the name 'mine'; name each differently",
+            "[vocabulary]: two class lists have the name 'mine'; name each differently",
         ),
         (
             VOCABULARY + "classes = { ' ' = 'a.csv' }\n" + ANNOTATIONS,
@@ -269,6 +269,15 @@ def test_a_value_of_another_type_is_named(tmp_path: Path, text: str, told: str) 
             "annotations[0].name is '../mine', which cannot be a folder's name; correct it",
         ),
         (ANNOTATIONS.replace("mine", ""), "annotations[0].name is '', which cannot be a folder's name; correct it"),
+        (
+            ANNOTATIONS.replace("mine", "a\\u0000b"),
+            r"annotations[0].name is 'a\x00b', which cannot be a folder's name; correct it",
+        ),
+        (
+            "[images]\nsources = ['x']\nname = 'a/b'\n",
+            "images.name is 'a/b', which cannot be a folder's name; correct it",
+        ),
+        ("[images]\nsources = ['x']\nname = 'a:b'\nlabels = false\n", "images.name is 'a:b', which cannot be a fold"),
         (ANNOTATIONS.replace('"labels.csv"', ""), "annotations[0].files is empty; correct it"),
         (
             ANNOTATIONS + "[labels]\nvalidation_images = -1",
@@ -287,6 +296,28 @@ def test_a_value_of_another_type_is_named(tmp_path: Path, text: str, told: str) 
 )
 def test_a_value_that_no_build_can_follow_is_named(tmp_path: Path, text: str, told: str) -> None:
     assert refusal(tmp_path, VOCABULARY + text).startswith(told)
+
+
+LEARNED = ANNOTATIONS + "complete = true\n[cooccurrence]\nannotations = 'mine'\npredictions = 'p'\n"
+OTHER = {"probability": 0.5, "strength": 0.25, "precision": 0.5, "hidden": 0.25}
+HEEDED = {
+    "pairs": {"probability", "strength"},
+    "regression": {"probability", "precision", "hidden"},
+    "image": {"precision", "hidden"},
+}
+
+
+@pytest.mark.parametrize("rule", HEEDED)
+@pytest.mark.parametrize("name", OTHER)
+def test_a_number_that_the_rule_does_not_heed_is_refused(tmp_path: Path, rule: str, name: str) -> None:
+    text = f"{VOCABULARY}{LEARNED}rule = '{rule}'\n{name} = {OTHER[name]}\n"
+    if name in HEEDED[rule]:
+        found = read_recipe(written(tmp_path, text)).cooccurrence
+        assert found is not None
+        assert getattr(found, name) == OTHER[name]
+    else:
+        told = f"cooccurrence.{name} has no meaning with rule = '{rule}'; correct it"
+        assert refusal(tmp_path, text) == told
 
 
 def test_what_is_no_toml_is_told_with_its_line(tmp_path: Path) -> None:
@@ -313,3 +344,12 @@ def test_packaged_files_are_named_or_refused(tmp_path: Path) -> None:
     for name in ("imagenet12k.txt", "wordnet.parquet", "../stage.py", "../data/imagenet11k.txt", ""):
         text = f'[vocabulary]\nimagenet = "packaged:{name}"\n' + ANNOTATIONS
         assert refusal(tmp_path, text) == f"there is no packaged file {name!r}; use one of {choices}"
+
+
+def test_ids_of_a_list_that_the_recipe_lacks_are_refused(tmp_path: Path) -> None:
+    known = read_recipe(written(tmp_path, VOCABULARY + ANNOTATIONS))
+    assert known.annotations
+    told = refusal(tmp_path, VOCABULARY + ANNOTATIONS + "ids_of = 'nobody'\n")
+    assert told.startswith("annotations[0].ids_of is 'nobody', which is no class list; use one of ")
+    own = VOCABULARY + ANNOTATIONS + "ids_of = 'mine'\nclasses = true\n"
+    assert read_recipe(written(tmp_path, own)).annotations[0].ids_of == "mine"

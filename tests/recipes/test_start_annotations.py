@@ -95,7 +95,7 @@ def test_the_line_that_is_advised_decides_and_a_failed_run_says_what_to_do(
     assert ml.show(out, "a").images
 
     mine.write_text(HEADER + line.replace(MOTORCYCLE, "n99999999") + "\n", "utf-8")
-    with pytest.raises(ml.MLImagesError, match="is replaced in part: run again with --overwrite"):
+    with pytest.raises(ml.MLImagesError, match="is replaced in part: run again with overwrite=True"):
         ml.start(photos, classes=[given, mine], out=out, overwrite=True)
     with pytest.raises(ml.MLImagesError, match=f"command that writes {out} has not finished: run it again, with"):
         ml.show(out, "a")

@@ -207,7 +207,7 @@ def test_pictures_are_shown_upright_and_small(build: Path) -> None:
     sizes = [PillowImage.open(io.BytesIO(one.content)).size for one in (thumbnail, view)]
     assert sizes == [(320, 160), (1280, 640)]
     for row, image_id, words in (
-        (1, second, "The picture is missing: the picture is damaged"),
+        (1, second, "The picture is missing: the picture cannot be decoded"),
         (2, third, "No folder of"),
     ):
         answer = client.get(f"/thumbnail/{row}")

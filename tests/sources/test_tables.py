@@ -138,6 +138,9 @@ def test_a_file_may_call_its_columns_as_it_likes(tmp_path: Path) -> None:
     for form, name in (("csv", "a.csv"), ("parquet", "a.parquet")):
         with pytest.raises(DataError, match=r"no column (nowhere|nowhere and label) among"):
             said(form, tmp_path / name, Layout(columns=("image_id=nowhere", "label=label")))
+    (tmp_path / "b.csv").write_text("image_id,label\nx,dog\n")
+    with pytest.raises(DataError, match="no column nowhere among image_id, label;"):  # the file's own names
+        said("csv", tmp_path / "b.csv", Layout(columns=("image_id=nowhere",)))
     for form, name in (("parquet", "a.parquet"), ("jsonl", "a.jsonl")):
         with pytest.raises(DataError, match=r"itself, as .* say how it calls ours"):
             said(form, tmp_path / name, Layout(columns=("image_id", "label")))

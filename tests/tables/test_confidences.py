@@ -25,7 +25,7 @@ from mlimages_dataset.exports.tencent import _decimals
 from mlimages_dataset.sources.registry import pieces_of, source_named
 from mlimages_dataset.sources.rejects import RejectLog
 from mlimages_dataset.tables import confidences
-from mlimages_dataset.tables.confidences import LEAST, MOST
+from mlimages_dataset.tables.confidences import LEAST, MOST, how_to_write, of_texts
 from mlimages_dataset.tables.label_columns import LabelColumns, columns_of
 from mlimages_dataset.tables.schemas import ANNOTATIONS, PREDICTIONS, TableSchema
 
@@ -304,3 +304,17 @@ def test_exports_write_digits_enough() -> None:
     texts = _decimals(values).to_pylist()
     assert [np.float32(text) for text in texts] == values.tolist()
     assert confidences.of_texts(pa.array(texts)).to_pylist() == values.tolist()
+
+
+@given(st.decimals(0, 100, places=3), st.sampled_from([("", ""), ("a.jpg;dog;", ";x"), ("a,", ",b"), ('"q,r",', "")]))
+def test_a_share_of_a_hundred_is_told_as_one_of_one(percent: Decimal, around: tuple[str, str]) -> None:
+    cell = f"{percent.normalize():f}%"
+    told = how_to_write(cell.join(around))
+    assert told.startswith(f"write {cell} as ")
+    assert Decimal(told.rpartition(" ")[2]) == percent / 100
+
+
+@given(st.text())
+def test_only_what_is_no_confidence_gets_advice(text: str) -> None:
+    if how_to_write(text):
+        assert of_texts(pa.array([text])).null_count == 1

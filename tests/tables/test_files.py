@@ -390,7 +390,13 @@ def _write_as_a_library(path: Path) -> None:
 
 def test_a_place_that_cannot_be_written_is_told(tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    for path in (tmp_path / "file" / "f", tmp_path):
-        with pytest.raises(UsageError, match=r"cannot be written .*make room or name another folder"):
+    for path, where, what in (
+        (tmp_path / "file" / "f", tmp_path / "file", "is a file where a folder should be"),
+        (tmp_path / "file" / "f" / "g", tmp_path / "file", "is a file where a folder should be"),
+        (tmp_path, tmp_path, "is a folder where a file should be"),
+    ):
+        with pytest.raises(UsageError) as told:
             write_bytes(path, b"content")
+        assert (told.value.what, told.value.where) == (what, str(where))
+        assert told.value.remedy == "remove or rename it, or name another place"
     assert [each.name for each in tmp_path.iterdir()] == ["file"]

@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 from click.testing import CliRunner
-from mlimages_dataset.cli.main import main  # type: ignore[import-not-found]
 from PIL import Image
 
+from cli.main import main
 from tests.train.processes import on_ranks
 from tests.train.test_main import called
 

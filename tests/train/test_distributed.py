@@ -15,6 +15,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]  # document
 
 from mlimages_dataset.core.errors import MLImagesError
 from mlimages_dataset.train.distributed import peer_errors, store_of_this_start
+from tests.train.processes import on_ranks
 
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
@@ -85,3 +86,23 @@ def test_a_former_rank_that_asked_last_is_no_peer(server: TCPStore) -> None:
 def _try(server: TCPStore, rank: int) -> None:
     with contextlib.suppress(dist.DistError):  # a rank whose peers never come gives up
         _joined(server, rank, seconds=SHORT)
+
+
+LEAVES_LAST = """
+import sys, time
+from mlimages_dataset.train.distributed import gathered, process_group, rank
+import torch
+for group in range(4):
+    with process_group(torch.device("cpu"), timeout_seconds=60):
+        assert gathered((rank(), group)) == [(0, group), (1, group)]
+        if rank() == group % 2:
+            time.sleep(0.5)  # so the other rank looks for the next group while this one is still in the last
+print("done")
+"""
+
+
+def test_groups_follow_each_other_whichever_rank_leaves_first() -> None:
+    """Without torchrun, whose store outlives all groups: as other starters set the addresses."""
+    for rank in on_ranks(2, "-c", LEAVES_LAST):
+        assert rank.code == 0, rank.err
+        assert rank.out.endswith("done\n")

@@ -90,7 +90,10 @@ def names_with_one_sense(wordnet: WordNet) -> Counter[bool]:
 
 
 def listed_wnids_beside_readings(wordnet: WordNet) -> Counter[bool]:
-    """Return how many synsets of COCO's and VOC's packaged lists are read so, or as one above or below."""
+    """Return how many synsets of COCO's and VOC's packaged lists are read so, or as one above or below.
+
+    A name that was read again to agree with the list was read differently without it.
+    """
     counts: Counter[bool] = Counter()
     named = {(row.source, row.name): row for row in packaged_readings().by_id.values()}
     for source in ("coco", "voc"):
@@ -99,7 +102,8 @@ def listed_wnids_beside_readings(wordnet: WordNet) -> Counter[bool]:
             meant = wordnet.index_of_wnid.get(row["wnid"] or row["parent"])
             if reading is not None and meant is not None:
                 read = wordnet.index_of_wnid[reading.wnid]
-                counts[read in ancestors(wordnet, meant) or meant in ancestors(wordnet, read)] += 1
+                agree = read in ancestors(wordnet, meant) or meant in ancestors(wordnet, read)
+                counts[agree and "as the packaged list" not in reading.reason] += 1
     return counts
 
 

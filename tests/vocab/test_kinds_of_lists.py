@@ -77,6 +77,42 @@ def test_the_same_names_mean_the_everyday_things_in_a_list_of_any() -> None:
     assert not is_of(found["nail"].wnid, BODY)
 
 
+MEATS = "chicken duck turkey lamb salmon tuna shrimp crab lobster oyster quail eel"
+LISTS = {
+    FOOD: (
+        "chicken duck turkey beef pork lamb salmon tuna rice bread cheese pasta salad soup egg",
+        "steak fries burger coleslaw chicken ribs lobster salad soup lamb duck pasta",
+        "sushi tempura tofu rice chicken salmon shrimp eel pork dumpling",
+        "milk butter yogurt cheese bread eggs chicken turkey ham tuna rice cereal",
+        "beans soup tuna sardine corn tomato salmon peas spam",
+    ),
+    BIRD: (
+        "cow pig sheep goat horse donkey chicken duck turkey goose rabbit",
+        "deer fox boar hare rabbit pheasant quail partridge badger",
+        "lion tiger bear elephant giraffe zebra duck turtle frog octopus",
+        "shark seahorse octopus crab lobster shrimp starfish jellyfish",
+        "ant bee beetle spider crab shrimp lobster crayfish woodlouse",
+    ),
+    PLANT: ("oak maple birch pine ash elm apple cherry plum walnut",),
+}
+
+
+@pytest.mark.parametrize(("kind", "names"), [(kind, names) for kind, lists in LISTS.items() for names in lists])
+def test_an_animal_or_its_meat_and_a_plant_or_its_fruit_are_what_the_rest_of_the_list_is(kind: str, names: str) -> None:
+    found = matches(names.split())
+    assert [one.source_class.name for one in found if not is_of(one.wnid, kind)] == []
+
+
+@pytest.mark.parametrize("others", ["pizza bread soup", "cow fox hawk", "oak elm", "dog car chair pizza cup person"])
+def test_names_that_may_be_an_animal_or_its_meat_do_not_make_each_other_animals(others: str) -> None:
+    """What the rest of a list means is the same with one of them and with many."""
+    rest, meats = others.split(), MEATS.split()
+    alone = {name: matches([*rest, name])[-1] for name in meats[:3]}
+    together = dict(zip([*meats, *rest], matches([*meats, *rest]), strict=True))
+    assert {name: one.wnid for name, one in alone.items()} == {name: together[name].wnid for name in alone}
+    assert [one.wnid for one in matches(rest)] == [together[name].wnid for name in rest]
+
+
 @given(st.integers(2, 40), st.integers(0, len(WORDNET) - 1), st.integers(0, 1000))
 def test_a_set_is_narrower_the_more_of_its_members_lie_together(n: int, one: int, salt: int) -> None:
     birds = _birds()[:n]

@@ -77,6 +77,33 @@ def test_what_may_be_an_accident_is_read_if_several_names_of_the_list_have_it() 
     assert read("flat.road", "flat.sidewalk", "flat.terrain")[1] == "sidewalk"
 
 
+def test_scenes_are_read_without_their_letter_and_with_the_side_in_brackets() -> None:
+    shelved = ("/a/abbey", "/a/airplane_cabin", "/c/church/indoor", "/f/field/wild", "/z/zxqv")
+    assert read(*shelved) == ["abbey", "airplane_cabin", "church (indoor)", "field (wild)", "zxqv"]
+    assert read(*(name[1:] for name in shelved)) == read(*shelved)
+    assert read(*shelved[:2]) == list(shelved[:2])
+    sides = ("church-indoor", "church_outdoor", "swimming pool/Outdoor", "kitchen")
+    assert read(*sides) == ["church (indoor)", "church (outdoor)", "swimming pool (Outdoor)", "kitchen"]
+    assert read(*sides[:2]) == list(sides[:2])
+
+
+def test_what_only_looks_like_a_shelf_or_a_side_stays() -> None:
+    names = (
+        "b/w",
+        "n/a",
+        "a/c",
+        "w/o",
+        "a/b/c",
+        "x/ray",
+        "/a",
+        "indoor",
+        "outdoor kitchen",
+        "great outdoors",
+        "/a/b/c/d",
+    )
+    assert read(*names) == list(names)
+
+
 THINGS = ("dog", "House_Sparrow", "traffic light", "polar-bear", "horse", "cat", "zxqv", "cow")
 COUNTED = (
     "{at:03d}.{name}", "class_{at:02d}_{name}", "Class {at} {name}", "{at}_{name}", "{at}. {name}", "{at}) {name}",

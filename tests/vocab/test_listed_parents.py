@@ -120,3 +120,33 @@ def test_parents_in_a_long_chain_and_in_a_circle_end() -> None:
     found = rows_of(*chain, ("3000", "dog", ""), *circle)
     assert found["2990"].wnid == "n02084071"
     assert not any(found[one].is_kept and not found[one].is_broader for one in "abc")
+
+
+def test_a_lost_parent_is_told_once_to_all_below_it() -> None:
+    rows = [("0", "qqq", "zzz"), *((str(n), "qqq", str(n - 1)) for n in range(1, 90)), ("d", "dog", "")]
+    lost = "became no category (dropped: unmatched name: its parent 'zzz' is no wnid, no id of the list and no noun"
+    random.Random(3).shuffle(rows)  # noqa: S311 - an order
+    found = rows_of(*rows)
+    assert found["1"].evidence.startswith(f"its parent '0' {lost}")
+    assert all(found[str(n)].evidence.startswith(f"a parent above it, '0', {lost}") for n in range(2, 90))
+
+
+@pytest.mark.parametrize("order", [1, -1])
+def test_a_chain_is_kept_up_to_a_length_and_the_rest_told_what_ended_it(order: int) -> None:
+    rows = [("0", "qqq", "dog"), *((str(n), "qqq", str(n - 1)) for n in range(1, 300))]
+    found = rows_of(*rows[::order])
+    assert all(found[str(n)].is_kept is (n <= 100) for n in range(300))
+    assert found["101"].evidence == "more than 100 parents lie one above the other"
+    assert len(found["299"].evidence) < 150
+
+
+def test_a_cycle_of_classes_that_stand_for_another_lists_is_told() -> None:
+    frame = pd.DataFrame(
+        [("x", "qqq", "o:q", "y"), ("y", "qqq", "o:r", "x"), ("z", "qqq", "", "x"), ("d", "dog", "", "")],
+        columns=["id", "name", "wnid", "parent"],
+    )
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        found = {row.source_id: row.evidence for row in ml.build_vocabulary(classes={"mine": frame}).mapping}
+    assert found["x"].startswith("its parents in the list form a cycle: x > y > x;")
+    assert found["z"].startswith("parents above it in the list form a cycle:")

@@ -18,7 +18,8 @@ from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.sources.classes import SourceClass
 from mlimages_dataset.vocab.doubts import doubts
 from mlimages_dataset.vocab.hierarchy import ROOTS
-from mlimages_dataset.vocab.merging import ClassList, cycles
+from mlimages_dataset.vocab.listed_parents import cycles
+from mlimages_dataset.vocab.merging import ClassList
 from mlimages_dataset.vocab.near_names import head_of, near_misses
 
 if TYPE_CHECKING:
@@ -454,7 +455,7 @@ def test_a_near_noun_is_one_that_becomes_a_category(wordnet: WordNet) -> None:
 
 
 def test_an_unsure_parent_is_told(wordnet: WordNet) -> None:
-    vocabulary = built(("1", "thingamabob", "bass"), ("2", "dog", ""), columns=("id", "name", "parent"))
+    vocabulary = built(("1", "thingamabob", "mole"), ("2", "dog", ""), columns=("id", "name", "parent"))
     classes = tuple(SourceClass(row.source_id, row.source_name) for row in vocabulary.mapping)
     (found,) = doubts(vocabulary, [ClassList(source="mine", classes=classes, own=True)], wordnet)
     assert (found.doubtful, found.least[0].source_id, found.least[0].as_parent) == (1, "1", True)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -64,7 +64,7 @@ def fates(vocabulary: Vocabulary) -> dict[str, str]:
     return {row.source_id: row.rule for row in vocabulary.mapping}
 
 
-def changed(given: VocabularyFiles, **files: Path) -> VocabularyFiles:
+def changed(given: VocabularyFiles, **files: Any) -> VocabularyFiles:
     unchanged = {name: getattr(given, name) for name in ("imagenet", "open_images", "reviewed")}
     return VocabularyFiles(**{**unchanged, **files})
 
@@ -329,3 +329,34 @@ def test_what_is_no_packaged_class_list_is_refused(name: str) -> None:
         UsageError, match=r"^there is no packaged class list '.*'; use one of imagenet11k\.txt, imagenet"
     ):
         packaged_class_list(name)
+
+
+def test_what_numbers_of_images_do_not_count_is_told(given: VocabularyFiles, tmp_path: Path) -> None:
+    counts = written(tmp_path / "counts.csv", "source,source_id,images\nimagenets,n02084071,700\nopen-images,/m/1,1\n")
+    mine = (("mine", written(tmp_path / "mine.csv", "id,name\n7,goldfish\n")),)
+    stated = (("open-images", 0), ("imagenet", 5), ("mine", 7))
+    files = changed(given, classes=mine, image_counts=(counts,), minimum_images=stated)
+    summary = write_vocabulary(files, Workplace(tmp_path / "out", files.digests())).summary
+    assert (summary.uncounted, summary.strange_counts) == (("imagenet", "mine"), ("imagenets",))
+    told = summary.findings()
+    assert (
+        sum("no image counts (--image-counts, in a recipe image_counts) are of this list" in one for one in told) == 2
+    )
+    assert any(one.startswith("imagenets: the source of image counts, but no class list") for one in told)
+    usual = changed(given, classes=mine)
+    summary = write_vocabulary(usual, Workplace(tmp_path / "usual", usual.digests())).summary
+    assert (summary.uncounted, summary.strange_counts) == ((), ())
+
+
+def test_the_advice_on_a_dropped_class_would_keep_it(given: VocabularyFiles, tmp_path: Path) -> None:
+    counts = written(tmp_path / "counts.csv", "source,source_id,images\nmine,7,6\n")
+    reviewed = f'[[drop_category]]\nwnid = "{PUPPY}"\nreason = "a trial"\n'
+    rows = f"id,name,wnid\n7,goldfish,\n8,cat,\n9,my pup,{PUPPY}\n"
+    classes = (("mine", written(tmp_path / "mine.csv", rows)),)
+    files = changed(given, classes=classes, image_counts=(counts,), minimum_images=(("mine", 7),))
+    lost = {one.source_id: one for one in write_vocabulary(files, Workplace(tmp_path / "a", {})).summary.losses}
+    assert {one.remedy.partition(" (")[0] for one in lost.values()} == {"lower the least number of images of its list"}
+    assert not any(any(one.row) for one in lost.values())
+    files = changed(given, classes=classes, reviewed=written(tmp_path / "mine.toml", reviewed))
+    (lost_one,) = write_vocabulary(files, Workplace(tmp_path / "b", {})).summary.losses
+    assert lost_one.remedy == "decide otherwise in a reviewed file (--reviewed), or leave it out"

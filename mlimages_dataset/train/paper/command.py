@@ -3,19 +3,21 @@
 from __future__ import annotations
 
 import dataclasses
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import location
+from mlimages_dataset.core.path_options import LocalPath
 from mlimages_dataset.train.apply_command import tell_aside
 from mlimages_dataset.train.paper.rows import ROWS, Collection, Row, row_named
 from mlimages_dataset.train.run_command import is_first_rank, tell_plan
 from mlimages_dataset.train.run_files import read_run, run_file
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.train.caltech_stage import Transfer
     from mlimages_dataset.train.config import Run
@@ -27,7 +29,7 @@ if TYPE_CHECKING:
 @click.option("--list", "listed", is_flag=True, help="Print all rows with the paper's figures.")
 @click.option("--weights", metavar="PLACE", help="Weights to start from; all rows but imagenet-1 need them.")
 @click.option("--data", metavar="FOLDER", help="The collection's folder. [required]")
-@click.option("--out", type=click.Path(path_type=Path), help="The folder for data, run and result. [required]")
+@click.option("--out", type=LocalPath(), help="The folder for data, run and result. [required]")
 @click.option("--sbd", metavar="FOLDER", help="SBD's folder, from which voc-segmentation makes the augmented list.")
 @click.option("--run", "run_toml", metavar="RUN_TOML", help="Another run file than the row's own.")
 @click.option("--plan", "only_plan", is_flag=True, help="Only print parameters, memory, steps and hours.")

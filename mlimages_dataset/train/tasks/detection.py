@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 import torch
 
+from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.evaluation.detection import Detections, Interpolation, Judged, Rule, TrueBoxes, judged, mean
 from mlimages_dataset.loaders.boxes import BoxedImages, BoxTransform
 from mlimages_dataset.tables.equal_boxes import SIDES
@@ -52,6 +53,9 @@ RULE = Rule(groups=False, strict=True)
 """VOC's, on sides without its additional pixel: `mlimages-build evaluate-detections` has the official one."""
 MEASURES = ("map50", "map50_11_points")
 _EXAMPLE_BOXES = 4
+_ONLY_SPECIAL = "marks each box of these pictures as difficult, a group or a crowd"
+_TO_LEARN = "name other regions, or set detection.learn_difficult = true to learn these"
+_TO_MEASURE = "name other regions: such boxes are not measured"
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,6 +77,11 @@ class DetectionMeasures:
         """Return the measures over all ranks."""
         first, *others = distributed.gathered(self.found)
         return dataclasses.replace(self, found=sum(others, first))
+
+    @property
+    def lacking(self) -> str:
+        """See `Measures`."""
+        return "" if self.found.truths.any() else _ONLY_SPECIAL
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +114,7 @@ class Detecting:
         """See `Task`."""
         places = labelled_places(run, training=training)
         check_labels(places.labels, named_place(run.data.vocabulary, "vocabulary"))
-        return BoxedImages(
+        data = BoxedImages(
             places.images,
             places.labels,
             n_classes=len(classes),
@@ -113,6 +122,9 @@ class Detecting:
             ancestors=self.options.ancestors,
             seed=run.seed,
         )
+        if not (training and self.options.learn_difficult) and not data.index.n_plain_labels():
+            raise DataError(_ONLY_SPECIAL, where=places.labels, remedy=_TO_LEARN if training else _TO_MEASURE)
+        return data
 
     def look(self, data: BoxedImages, run: Run, phase: Phase, *, training: bool) -> None:
         """See `Task`."""

@@ -8,12 +8,13 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, ClassVar
 
+from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.loaders import MLImages
 from mlimages_dataset.loaders.transforms import eval_transform, train_transform
 from mlimages_dataset.tables.schemas import PREDICTIONS
 from mlimages_dataset.train.calibration import Calibration
 from mlimages_dataset.train.config import Unknown
-from mlimages_dataset.train.evaluation import TOP_KS, Evaluation, evaluated_ks, measure_names, measures_of
+from mlimages_dataset.train.evaluation import NO_LABEL, TOP_KS, Evaluation, evaluated_ks, measure_names, measures_of
 from mlimages_dataset.train.inputs import check_labels, class_bias, labelled_places, named_place, read_classes
 from mlimages_dataset.train.learning import JUDGED_FROM, EarlyLooks, expected_of
 from mlimages_dataset.train.losses.multi_label import BatchLabels
@@ -78,6 +79,8 @@ class MultiLabel(OfImages):
             absent_unless_listed=run.loss.absent_unless_listed if training else False,
             n_classes=len(classes),
         )
+        if not data.rows_of_class.offsets[-1]:
+            raise DataError(NO_LABEL, where=places.labels, remedy="name labels that say what is present")
         if not training:
             data.mark_complete(run.loss.absent_unless_listed)
         return data

@@ -60,6 +60,11 @@ class PixelMeasures:
         pixels = reduce(torch.from_numpy(self.confusion.pixels).to(self.device)).cpu().numpy()
         return dataclasses.replace(self, confusion=Confusion(pixels))
 
+    @property
+    def lacking(self) -> str:
+        """See `Measures`."""
+        return "" if self.confusion.pixels.any() else "gives no pixel of these pictures a class"
+
 
 @dataclass(frozen=True, slots=True)
 class Segmenting(OfImages):

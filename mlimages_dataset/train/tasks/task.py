@@ -58,6 +58,10 @@ class Measures(Protocol):
     def merged(self, reduce: Reduce) -> Self:
         """Return the measures over all ranks; `reduce` sums a tensor over them."""
 
+    @property
+    def lacking(self) -> str:
+        """Why there is nothing to measure, in words; empty if there is something."""
+
 
 _Targets = TypeVar("_Targets", bound=tuple[object, ...])
 _Measures = TypeVar("_Measures", bound=Measures)

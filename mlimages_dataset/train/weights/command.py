@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import click
 
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.locations import location
+from mlimages_dataset.core.path_options import LocalPath
 from mlimages_dataset.loaders.views import EvaluationView
 from mlimages_dataset.train.weights.description import InputRange, Probability, WeightsForm
 
 if TYPE_CHECKING:
     import enum
+    from pathlib import Path
 
 
 def _choice(options: type[enum.Enum]) -> click.Choice[str]:
@@ -23,7 +24,7 @@ def _choice(options: type[enum.Enum]) -> click.Choice[str]:
 @click.command()
 @click.argument("source")
 @click.option("--to", "form", type=_choice(WeightsForm), required=True, help="Form to write.")
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file to write.")
+@click.option("--out", type=LocalPath(dir_okay=False), required=True, help="The file to write.")
 @click.option(
     "--architecture", metavar="NAME", help="Architecture, if the file does not name it: resnet50, timm/resnet50, ..."
 )
@@ -111,9 +112,9 @@ def convert(
 
 
 @click.command()
-@click.argument("run", type=click.Path(path_type=Path, file_okay=False))
-@click.option("--out", type=click.Path(path_type=Path, dir_okay=False), required=True, help="The file to write.")
-@click.option("--evaluation", metavar="FILE", type=click.Path(path_type=Path), help="The output of evaluate --json.")
+@click.argument("run", type=LocalPath(file_okay=False))
+@click.option("--out", type=LocalPath(dir_okay=False), required=True, help="The file to write.")
+@click.option("--evaluation", metavar="FILE", type=LocalPath(), help="The output of evaluate --json.")
 @click.option("--name", help="Name of the model; by default the folder's name.")
 @click.option("--license", "license_id", default="", help="Licence of the weights, such as cc-by-4.0.")
 @click.option(

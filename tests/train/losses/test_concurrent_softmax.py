@@ -13,6 +13,7 @@ from torch.nn import functional
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.train.losses.concurrent_softmax import (
     ConcurrentSoftmaxLoss,
+    concurrent_log_odds,
     concurrent_probabilities,
 )
 from mlimages_dataset.train.losses.pair_rates import concurrent_rates
@@ -178,3 +179,31 @@ def test_rates_are_not_part_of_a_checkpoint_and_must_be_shares() -> None:
         ConcurrentSoftmaxLoss(torch.zeros(3, 2))
     with pytest.raises(UsageError, match="not a square matrix of shares"):
         ConcurrentSoftmaxLoss(torch.full((2, 2), 1.5))
+
+
+@pytest.mark.parametrize("gap", [1.0, 30.0, 36.0, 37.0, 100.0, 300.0])
+@pytest.mark.parametrize("dense", [True, False])
+def test_equation_5_holds_however_far_logits_lie_apart(gap: float, *, dense: bool) -> None:
+    """The sum is taken in logarithms, term by term, and one logit is above all others by a gap, and one below."""
+    rng = np.random.default_rng(int(gap))
+    z = rng.standard_normal((N_CLASSES, N_CLASSES)) + gap * (np.eye(N_CLASSES) - np.roll(np.eye(N_CLASSES), 1, axis=1))
+    rates = rng.choice([0.0, 0.25, 1 - 2.0**-20, 1.0], (N_CLASSES, N_CLASSES))
+    np.fill_diagonal(rates, 0)
+    rates[:, -1] *= rates[:, -1] < 1  # so each class has a rival, but the last, which may have none
+    rates[-1, 0] = 0
+    with np.errstate(divide="ignore"):
+        terms = z[:, None, :] + np.log(1 - rates)[None]
+    terms[:, np.arange(N_CLASSES), np.arange(N_CLASSES)] = -np.inf
+    expected = z - np.logaddexp.reduce(terms, axis=2)
+    given = torch.tensor(rates) if dense else torch.tensor(rates).to_sparse_coo()
+    np.testing.assert_allclose(concurrent_log_odds(torch.tensor(z), given).numpy(), expected, rtol=1e-5, atol=1e-5)
+    sigma = concurrent_probabilities(torch.tensor(z), given).double().numpy()
+    np.testing.assert_allclose(sigma, 1 / (1 + np.exp(-expected)), rtol=1e-4, atol=1e-30)
+
+
+def test_a_class_without_rivals_is_certain_and_its_log_odds_are_finite() -> None:
+    for n in (1, 3):
+        rates = torch.ones(n, n).fill_diagonal_(0)
+        odds = concurrent_log_odds(torch.linspace(-200, 200, n)[None], rates)
+        assert torch.isfinite(odds).all()
+        assert torch.equal(odds.sigmoid(), torch.ones(1, n))

@@ -1,0 +1,70 @@
+"""A folder that we wrote is read again as what it holds: the same ids, pictures, masks, labels and captions."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.images.check import Limits
+from mlimages_dataset.images.index import ImageIndex
+from mlimages_dataset.images.ingest import Form, ids_of, members_of
+from mlimages_dataset.images.members import Member, held
+from tests.images.folders import image_folder, picture
+from tests.images.test_ingest import CATS, ingested, labels, pictures_of, rows
+from tests.images.test_masks import FILES
+
+if TYPE_CHECKING:
+    from pathlib import Path
+
+IDS = ["a", "cat/0", "狗/猫 1", "x%2Fy", "a.b/c~d", "k" * 200, "n01440764_7", "train/1", "..hidden"]
+
+
+def test_what_a_folder_holds_is_ingested_again_as_it_is(tmp_path: Path) -> None:
+    files = {**FILES, "cat/1.jpg": CATS[0], "cat/1.txt": b"a cat, asleep", "dog/2.jpg": CATS[1], "dog/2.cls": b"7"}
+    for name, content in files.items():
+        (tmp_path / "in" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "in" / name).write_bytes(content)
+    ingested(tmp_path / "once", tmp_path / "in", part_images=2)
+    ingested(tmp_path / "twice", tmp_path / "once", part_images=2)
+    for name in ("labels.csv", "captions.csv"):
+        assert (tmp_path / "twice" / name).read_bytes() == (tmp_path / "once" / name).read_bytes()
+    assert pictures_of(tmp_path / "twice") == pictures_of(tmp_path / "once")
+    before, after = (ImageIndex.open(tmp_path / name) for name in ("once", "twice"))
+    assert [before.masks(k) for k in range(len(before))] == [after.masks(k) for k in range(len(after))]
+    assert any(before.masks(k) for k in range(len(before)))
+
+
+def test_a_folder_without_a_file_of_labels_is_read_under_its_ids(tmp_path: Path) -> None:
+    given = {image_id: picture(k) for k, image_id in enumerate(IDS)}
+    image_folder(tmp_path / "in", [{**given, "failed": None}])
+    ingested(tmp_path / "out", tmp_path / "in")
+    assert pictures_of(tmp_path / "out") == given
+    assert [row["image_id"] for row in rows(tmp_path / "out")] == IDS
+    assert ("cat/0", "cat", "1") in labels(tmp_path / "out")
+    found = list(members_of(tmp_path / "in", Form.AUTO, Limits(bytes=10)))
+    assert {member.content().status for member in found} == {"too_large"}  # type: ignore[union-attr]
+
+
+def test_a_folder_of_ours_within_another_is_read_below_its_name(tmp_path: Path) -> None:
+    image_folder(tmp_path / "in" / "ours", [{"cat/0": CATS[0], "x.y": CATS[1]}])
+    (tmp_path / "in" / "dog.jpg").write_bytes(CATS[2])
+    ingested(tmp_path / "out", tmp_path / "in")
+    assert pictures_of(tmp_path / "out") == {"dog": CATS[2], "ours/cat/0": CATS[0], "ours/x.y": CATS[1]}
+
+
+@given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1))
+def test_an_id_is_the_id_of_itself(text: str) -> None:
+    (once,) = ids_of([Member(text, held(b""))])
+    assert ids_of([Member(once, held(b""))]) == [once] or not once
+
+
+@pytest.mark.parametrize("content", [b"image_id,label\na,b\n", b"image_id,label,confidence\na,b,much\n", b"\xff\n"])
+def test_damaged_labels_are_told(tmp_path: Path, content: bytes) -> None:
+    image_folder(tmp_path / "in", [{"a": CATS[0]}])
+    (tmp_path / "in" / "labels.csv").write_bytes(content)
+    with pytest.raises(DataError, match="is damaged"):
+        list(members_of(tmp_path / "in", Form.AUTO, Limits()))

@@ -132,8 +132,10 @@ def build_vocabulary(
     return vocabulary
 
 
-def _refuse_lists(published: Mapping[str, object], own: Mapping[str, object], minimum_images: Mapping[str, int]) -> None:
-    """Raise a `UsageError` if no list is given, or as `refuse_names`; `published` has None for those that are not."""
+def _refuse_lists(
+    published: Mapping[str, object], own: Mapping[str, object], minimum_images: Mapping[str, int]
+) -> None:
+    """Raise a `UsageError` if no list is given, or as `refuse_names` does."""
     names = [name for name, one in published.items() if one is not None]
     if not names and not own:
         raise UsageError("no class list is given", remedy="pass imagenet, open_images or classes")

@@ -10,7 +10,6 @@ import click
 import pytest
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
     from pathlib import Path
 
     from tests.cli.conftest import Command
@@ -120,26 +119,6 @@ def test_annotate_imports_nothing_that_it_does_not_use(golden_build: Path, tmp_p
         "upath",
     }
     assert not unused & set(done.stderr.split())
-
-
-def path_parameters(found: click.Command, name: str = "") -> Iterator[tuple[str, click.Parameter]]:
-    """Yield each parameter of a command, and of those below it, that is a path, with the command's name."""
-    if isinstance(found, click.Group):
-        for below in names_of(found):
-            command = found.get_command(click.Context(found), below)
-            assert command is not None
-            yield from path_parameters(command, f"{name} {below}")
-    for parameter in found.params:
-        if parameter.type.name in {"path", "file", "directory"}:
-            yield name, parameter
-
-
-def test_no_empty_path_is_the_working_folder(main_command: click.Command) -> None:
-    parameters = list(path_parameters(main_command))
-    assert len(parameters) > 40
-    for name, parameter in parameters:
-        with pytest.raises(click.BadParameter, match="the path is empty"):
-            pytest.fail(f"{name} {parameter.name}: {parameter.type.convert('', parameter, None)!r}")
 
 
 def test_what_needs_a_path_of_this_machine_says_so_of_a_url(main_command: click.Command, tmp_path: Path) -> None:

@@ -20,8 +20,8 @@ from mlimages_dataset.core.image_ids import image_id
 from mlimages_dataset.images.check import Limits, inspect
 from mlimages_dataset.images.index import image_parts
 from mlimages_dataset.images.ingest import members_of
-from mlimages_dataset.images.registry import open_store
 from mlimages_dataset.images.own_members import LABELS_FILE
+from mlimages_dataset.images.registry import open_store
 from mlimages_dataset.images.stage import INGEST, IngestOptions, IngestSummary, ingest_stage
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.pipeline.records import StageResult, read_manifest, summary_of

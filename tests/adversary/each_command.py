@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import resource
 import subprocess
 import sys
@@ -14,6 +15,7 @@ from tests.benchmarks.measurement import COMMAND
 from tests.images.folders import picture
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
     from pathlib import Path
 
 COMMANDS: dict[str, tuple[str, ...]] = {
@@ -66,11 +68,34 @@ COMMANDS: dict[str, tuple[str, ...]] = {
 """Commands that write into `--out`, with what they read in the folder that `write_given` fills."""
 
 
+DOWNLOAD = "images download"
+"""The command of `DOWNLOAD_WORDS`, which needs the server of `served`."""
+DOWNLOAD_WORDS = ("images", "download", "urls.csv", "--allow-private", "--shard-images", "10")
+
+
 def words(name: str, out: Path) -> list[str]:
     """Return the words of a command's call that writes into a folder, in one process."""
     alone = {"vocab", "region-pairs", "region-sample", "fuse-detections", "images subset"}
     workers = () if name in alone else ("--workers", "1")
-    return [*COMMANDS[name], "--out", str(out), *workers]
+    return [*(DOWNLOAD_WORDS if name == DOWNLOAD else COMMANDS[name]), "--out", str(out), *workers]
+
+
+@contextlib.contextmanager
+def served(folder: Path) -> Iterator[None]:
+    """Serve the photographs in the folder of `write_given` on this machine, with a list of their addresses beside."""
+    call = [sys.executable, "-u", "-m", "http.server", "0", "--bind", "127.0.0.1"]
+    with subprocess.Popen(
+        call, cwd=folder / "photos", stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
+    ) as server:
+        assert server.stdout is not None
+        port = server.stdout.readline().split("port ")[1].split()[0]
+        names = sorted(path.relative_to(folder / "photos").as_posix() for path in folder.glob("photos/*/*.jpg"))
+        rows = [f"{name},http://127.0.0.1:{port}/{name}" for name in names]
+        (folder / "urls.csv").write_text("\n".join(["image_id,url", *rows]) + "\n")
+        try:
+            yield
+        finally:
+            server.kill()
 
 
 def run(given: Path, out: Path, name: str, *, largest_file: int | None = None) -> subprocess.CompletedProcess[str]:

@@ -10,6 +10,7 @@ must be readable, and the last one's weights equal to the bit.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import shutil
@@ -30,7 +31,7 @@ from mlimages_dataset.tables.files import PARTIAL_PREFIX
 from mlimages_dataset.tables.parts import MANIFEST_NAME
 from mlimages_dataset.train.__main__ import main as train
 from mlimages_dataset.train.checkpoint import newest_checkpoint, read_checkpoint
-from tests.adversary.each_command import COMMANDS, words, write_given
+from tests.adversary.each_command import COMMANDS, DOWNLOAD, served, words, write_given
 from tests.crashes import digests
 
 if TYPE_CHECKING:
@@ -163,7 +164,7 @@ def kill_often(name: str, given: Path, kills: int, seed: int) -> int:
     """Kill a command so many times, and return how often it came to its end in between.
 
     Args:
-        name: of `COMMANDS`, or `TRAINER`.
+        name: of `NAMES`.
         given: the folder of `write_given`.
         kills: how often.
         seed: of the moments.
@@ -227,7 +228,7 @@ def _ended(child: int) -> int:
     return os.waitstatus_to_exitcode(status)
 
 
-NAMES = (*sorted(COMMANDS), TRAINER)
+NAMES = (*sorted(COMMANDS), DOWNLOAD, TRAINER)
 
 
 @click.command()
@@ -242,7 +243,8 @@ def main(kills: int, names: tuple[str, ...], seed: int) -> None:
         write_given(given)
         (given / "run.toml").write_text(RUN)
         for name in names or NAMES:
-            ends = kill_often(name, given, kills, seed)
+            with served(given) if name == DOWNLOAD else contextlib.nullcontext():
+                ends = kill_often(name, given, kills, seed)
             click.echo(f"{name:<24} {kills} kills, {ends} ends: every rerun finished with the same files")
 
 

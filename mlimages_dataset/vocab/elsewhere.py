@@ -6,13 +6,14 @@ from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.vocab.normalisation import spellings
-from mlimages_dataset.vocab.sense_features import Candidate
+from mlimages_dataset.vocab.sense_features import Candidate, ancestors, is_individual
 
 if TYPE_CHECKING:
     from collections.abc import Collection, Mapping, Sequence
 
     from mlimages_dataset.vocab.matching import NamedSenses
     from mlimages_dataset.vocab.normalisation import ParsedName
+    from mlimages_dataset.vocab.sense_features import Surroundings
     from mlimages_dataset.vocab.wordnet import WordNet
 
 EVERYDAY = "everyday lists"
@@ -57,23 +58,34 @@ def read_elsewhere(
     return next((read[form] for form in forms if form in read), None)
 
 
-def synset_read(named: NamedSenses, read: Mapping[ParsedName, ReadElsewhere]) -> ReadElsewhere | None:
-    """Return the synset that a name means in other collections; None if it means none, or a kind of one.
+def synset_read(
+    named: NamedSenses, read: Mapping[ParsedName, ReadElsewhere], around: Surroundings
+) -> ReadElsewhere | None:
+    """Return the synset that a name means in other collections, or is a kind of; None if it means none.
 
-    Where the words in brackets say nothing of its senses, the name without them counts.
+    Where the words in brackets say nothing of its senses, the name without them counts. That it is a kind of a synset
+    says nothing where one of its senses is that, above it or below it, nor where it has several concrete senses: a
+    tablet is a computer or a pill.
     """
     base_forms = [one.lemma for one in named.candidates]
     found = read_elsewhere(named.name, read, base_forms)
     if found is None and named.name.qualifier and not named.narrowed_by and not named.favoured:
         found = read_elsewhere(replace(named.name, qualifier=""), read, base_forms)
-    return None if found is None or found.broader else found
+    if found is None or not found.broader:
+        return found
+    wordnet, senses = around.wordnet, [one.synset for one in named.candidates]
+    synset = wordnet.index_of_wnid[found.wnid]
+    there = ancestors(wordnet, synset)
+    agrees = any(one in there or synset in ancestors(wordnet, one) for one in senses)
+    things = [one for one in senses if one in around.concrete and not is_individual(wordnet, one)]
+    return None if agrees or len(things) > 1 else found
 
 
 def with_read(named: NamedSenses, read: ReadElsewhere, there: Collection[int], wordnet: WordNet) -> NamedSenses:
-    """Return the class with the sense that was read elsewhere, if WordNet has not this name for it.
+    """Return the class with the sense that was read elsewhere, or that it is a kind of, if WordNet has no such sense.
 
-    A motorbike is a motorcycle and Felidae are felines. But a game is not the ball that collections of boxes mean by
-    its name, and what agrees with words in brackets or a parent in the list needs no other sense.
+    A motorbike is a motorcycle, Felidae are felines, and a bengal is a cat. But a game is not the ball that collections
+    of boxes mean by its name, and what agrees with words in brackets or a parent in the list needs no other sense.
 
     Args:
         named: the class.
@@ -88,3 +100,10 @@ def with_read(named: NamedSenses, read: ReadElsewhere, there: Collection[int], w
     more = Candidate(synset, wordnet.lemmas[synset][0].lower(), is_base_form=False)
     candidates = (*named.candidates, more)
     return replace(named, candidates=candidates, allowed=candidates)
+
+
+def kind_read(named: NamedSenses, read: ReadElsewhere, wordnet: WordNet) -> str:
+    """Return in words that a name which is another thing in WordNet is a kind of what was read elsewhere."""
+    other, broader = named.candidates[0].synset, wordnet.index_of_wnid[read.wnid]
+    spelled = f"'{named.name.base}' is {wordnet.wnids[other]} ({wordnet.lemmas[other][0]}) in WordNet"
+    return f"{spelled}, but a kind of {read.wnid} ({wordnet.lemmas[broader][0]}); {read.evidence}"

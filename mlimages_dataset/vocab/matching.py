@@ -22,7 +22,7 @@ import numpy as np
 
 from mlimages_dataset.vocab.brackets import agreeing, are_below, contradict, of_the_file
 from mlimages_dataset.vocab.certainty import ELSEWHERE, grounds_of, probability_of
-from mlimages_dataset.vocab.elsewhere import synset_read, with_read
+from mlimages_dataset.vocab.elsewhere import kind_read, synset_read, with_read
 from mlimages_dataset.vocab.morphology import base_forms
 from mlimages_dataset.vocab.near_names import head_of, says_absence, says_how, says_nothing
 from mlimages_dataset.vocab.normalisation import ParsedName, parse_name, spellings, squashed
@@ -170,7 +170,7 @@ def match_classes(
     known = {source_id: number[wnid] for source_id, wnid in decided.items() if wnid in number}
     senses = named_senses(classes, context.wordnet)
     around = surroundings(senses, context, _weights(), frozenset(known.values()))
-    read = [synset_read(named, context.read) for named in senses]
+    read = [synset_read(named, context.read, around) for named in senses]
     matches = [_match(named, around, of_name) for named, of_name in zip(senses, read, strict=True)]
     by_name = known | {m.source_class.source_id: number[m.wnid] for m in matches if m.wnid}
     synset_of_id = dict(by_name)
@@ -341,19 +341,22 @@ def _as_spelled(named: NamedSenses, around: Surroundings) -> NamedSenses:
 
 
 def _match(named: NamedSenses, around: Surroundings, read: ReadElsewhere | None = None) -> Match:
-    if not named.candidates and read is not None:
+    if not named.candidates and read is not None and not read.broader:
         return Match(named.source_class, read.wnid, MatchRule.READ_ELSEWHERE, read.evidence, (), ELSEWHERE)
     if not named.allowed:
         return _unmatched(named, around.wordnet)
     there = set() if read is None else ancestors(around.wordnet, around.wordnet.index_of_wnid[read.wnid])
     named = _as_spelled(named if read is None else with_read(named, read, there, around.wordnet), around)
     features = feature_matrix(named.allowed, around)
-    ahead = 0.0 if read is None else read.score_in(around.emphasis)
+    ahead = 0.0 if read is None or read.broader else read.score_in(around.emphasis)
     scores = _scores(named, features, there, ahead)
     order = np.argsort(-scores, kind="stable")
     best = named.allowed[order[0]]
     ranked = [named.allowed[i].synset for i in order]
     ranked += [c.synset for c in named.candidates if c.synset not in ranked]
+    if read is not None and read.broader and around.wordnet.wnids[best.synset] == read.wnid:
+        evidence = kind_read(named, read, around.wordnet)
+        return Match(named.source_class, None, MatchRule.READ_ELSEWHERE, evidence, ())
     rule = _rule(named, around, best.synset)
     wnids = [around.wordnet.wnids[synset] for synset in ranked]
     evidence = _lemma_evidence(named, best, around.wordnet)

@@ -13,10 +13,10 @@ from mlimages_dataset.vocab.readings import Reading, Readings, packaged_readings
 PERSON, MOTORCYCLE, FELINE = "n00007846", "n03790512", "n02120997"
 
 
-def meanings(*names: str) -> dict[str, str]:
+def meanings(*names: str, attach: bool = False) -> dict[str, str]:
     """Return the synset of each name of a list."""
     classes = {"mine": pd.DataFrame({"id": names, "name": names})}
-    vocabulary = ml.build_vocabulary(imagenet="packaged:imagenet11k.txt", classes=classes)
+    vocabulary = ml.build_vocabulary(imagenet="packaged:imagenet11k.txt", classes=classes, attach=attach)
     return {row.source_name: row.wnid for row in vocabulary.mapping if row.source == "mine"}
 
 
@@ -30,6 +30,37 @@ def test_a_name_that_wordnet_has_for_something_else_means_what_it_was_read_as() 
     assert found["Felidae"] == FELINE
     assert found["artwork"] == "n04601690"  # work of art, not what is called so in print
     assert found["beef"] == "n07663592"  # the meat
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("names", "kinds"),
+    [
+        (["abyssinian", "persian", "siamese", "bengal", "bombay", "ragdoll"], {"bengal", "bombay", "ragdoll"}),
+        (
+            ["mojito", "margarita", "martini", "cosmopolitan", "Bronx", "sea breeze"],
+            {"cosmopolitan", "Bronx", "sea breeze"},
+        ),
+        (["car", "truck", "Toyota", "Ford", "Nissan", "Fiat"], {"Toyota", "Ford", "Nissan", "Fiat"}),
+        (["slug", "clam", "sea snail", "oyster"], {"sea snail"}),
+    ],
+)
+def test_a_kind_of_thing_is_not_the_other_thing_that_wordnet_has_by_its_name(names: list[str], kinds: set[str]) -> None:
+    found = meanings(*names)
+    assert {name for name in names if not found[name]} - {"mojito"} == kinds
+    of_kinds = meanings(*names, attach=True)
+    parents = {wnid for name, wnid in of_kinds.items() if name in kinds}
+    assert len(parents) == 1
+    assert parents <= {"n02121808", "n07911677", "n03791235", "n01944390"}
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_list_of_the_other_things_means_these() -> None:
+    boroughs = meanings("Manhattan", "Brooklyn", "Queens", "Bronx", "Staten Island")
+    assert boroughs["Bronx"] == "n09119989"
+    assert meanings("mercury", "venus", "mars", "saturn", "jupiter")["saturn"] == "n09408804"
+    several = meanings("tablet", "pill", "capsule")  # with several things of the name, these are weighed
+    assert several["tablet"] not in {"", "n03985232"}
 
 
 @pytest.mark.filterwarnings("ignore")

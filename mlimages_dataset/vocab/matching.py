@@ -36,6 +36,7 @@ from mlimages_dataset.vocab.sense_features import (
     feature_matrix,
     is_animal_or_meat,
     is_individual,
+    meat_scores,
 )
 
 if TYPE_CHECKING:
@@ -271,7 +272,7 @@ def surroundings(
     around = replace(around, emphasis=EMPHASIS)
     for _ in range(_ROUNDS):
         around = around.with_ranked(unclear, weights, unambiguous).with_emphasis()
-    return around
+    return around.with_meat()
 
 
 def _qualified(named: NamedSenses, compounds: Mapping[str, tuple[str, ...]], wordnet: WordNet) -> NamedSenses:
@@ -349,7 +350,7 @@ def _match(named: NamedSenses, around: Surroundings, read: ReadElsewhere | None 
     named = _as_spelled(named if read is None else with_read(named, read, there, around.wordnet), around)
     features = feature_matrix(named.allowed, around)
     ahead = 0.0 if read is None or read.broader else read.score_in(around.emphasis)
-    scores = _scores(named, features, there, ahead)
+    scores = _scores(named, features, there, ahead) + meat_scores(named.allowed, around)
     order = np.argsort(-scores, kind="stable")
     best = named.allowed[order[0]]
     ranked = [named.allowed[i].synset for i in order]
@@ -372,10 +373,9 @@ def _match(named: NamedSenses, around: Surroundings, read: ReadElsewhere | None 
         evidence += f"; {read.evidence}"
     if rule is MatchRule.ABSTRACT_SENSE:
         evidence += "; it reaches no root"
-    apart = not n_read and around.is_apart(best.synset)
-    evidence += "; nearly all other names of the list are of another kind" if apart else ""
+    evidence += (doubt := around.doubt(named.allowed, best.synset, is_read=n_read > 0))
     grounds = grounds_of(len(order), lead, features[order[0]], n_read) if len(named.candidates) > 1 else ()
-    sure = probability_of(grounds, n_read, concrete=best.synset in around.concrete, apart=apart)
+    sure = probability_of(grounds, n_read, concrete=best.synset in around.concrete, apart=bool(doubt))
     return Match(named.source_class, wnids[0], rule, evidence, tuple(wnids[1:]), sure, grounds)
 
 

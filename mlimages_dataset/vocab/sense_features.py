@@ -27,8 +27,11 @@ EMPHASIS, EMPHASIS_A_NAT, EMPHASIS_OF_A_KIND = 1.5, 2.0, 4.0
 """How much more the density of a small source counts than that of the large ones that the weights were fitted to: at
 least, for each nat by which the source is narrower than WordNet, and at most, where it is of one kind (decision 2)."""
 
-_ANIMAL_AND_MEAT = frozenset({"noun.animal", "noun.food"})
+_ANIMAL, _FOOD = "noun.animal", "noun.food"
 """The lexicographer files of names that may be an animal or its meat: they do not say which a source is about."""
+
+_MEAT_A_NAT, _FEW = 4.0, 0.5
+"""What meat is ahead by for each nat by which a source has more foods than animals, each with a few added."""
 
 MANY_HYPONYMS = 20
 """Number of hyponyms above which more of them add no evidence for a sense."""
@@ -127,6 +130,7 @@ class Surroundings:
         imagenet: the synsets in ImageNet.
         source: the senses of the source's names, each with the probability that a name means it.
         emphasis: how much the density of the source counts, relative to a large source.
+        meat: what the meat of an animal is ahead of the animal by, because of the source's other names.
     """
 
     wordnet: WordNet
@@ -134,6 +138,7 @@ class Surroundings:
     imagenet: Neighbourhoods
     source: Neighbourhoods
     emphasis: float = 1.0
+    meat: float = 0.0
 
     def with_ranked(
         self, names: Sequence[Sequence[Candidate]], weights: NDArray[np.float64], known: Mapping[int, float]
@@ -158,9 +163,33 @@ class Surroundings:
         emphasis = EMPHASIS_A_NAT * self.source.information()
         return replace(self, emphasis=min(max(emphasis, EMPHASIS), EMPHASIS_OF_A_KIND))
 
-    def is_apart(self, synset: int) -> bool:
-        """Return whether the source is of one kind, and fewer of its senses are around a synset than of all WordNet."""
-        return self.emphasis >= EMPHASIS_OF_A_KIND and self.source.log_density(synset) < 0
+    def with_meat(self) -> Surroundings:
+        """Return the context of a small source, in which animals are eaten if more of its names are foods than animals.
+
+        A chicken among dishes is meat, and one among cows and sheep is a bird.
+        """
+        animals, foods = (self._share_of(file) for file in (_ANIMAL, _FOOD))
+        return replace(self, meat=_MEAT_A_NAT * math.log((foods + _FEW) / (animals + _FEW)))
+
+    def _share_of(self, file: str) -> float:
+        """Return the summed membership of the source's synsets of a lexicographer file."""
+        return sum(
+            share for synset, share in self.source.shares.items() if self.wordnet.lexicographer_files[synset] == file
+        )
+
+    def doubt(self, candidates: Sequence[Candidate], best: int, *, is_read: bool) -> str:
+        """Return in words why the best sense of a name is less sure than its lead says; empty if it is not.
+
+        Args:
+            candidates: the senses of the name.
+            best: the one that came first.
+            is_read: whether it was read elsewhere.
+        """
+        if self.meat > 0 and is_animal_or_meat(candidates, self.wordnet):
+            is_animal = self.wordnet.lexicographer_files[best] == _ANIMAL
+            return "; more names of the list are foods than animals" if is_animal else ""
+        apart = self.emphasis >= EMPHASIS_OF_A_KIND and self.source.log_density(best) < 0
+        return "; nearly all other names of the list are of another kind" if apart and not is_read else ""
 
 
 def feature_matrix(candidates: Sequence[Candidate], around: Surroundings) -> NDArray[np.float64]:
@@ -202,7 +231,13 @@ def feature_matrix(candidates: Sequence[Candidate], around: Surroundings) -> NDA
 
 def is_animal_or_meat(candidates: Sequence[Candidate], wordnet: WordNet) -> bool:
     """Return whether some senses of a name are animals and others food."""
-    return {wordnet.lexicographer_files[candidate.synset] for candidate in candidates} >= _ANIMAL_AND_MEAT
+    return {wordnet.lexicographer_files[candidate.synset] for candidate in candidates} >= {_ANIMAL, _FOOD}
+
+
+def meat_scores(candidates: Sequence[Candidate], around: Surroundings) -> NDArray[np.float64]:
+    """Return what each sense of a name that may be an animal or its meat is ahead by, shape (S,); 0 of other names."""
+    files = np.array([around.wordnet.lexicographer_files[candidate.synset] for candidate in candidates])
+    return np.where(files == _FOOD, around.meat * is_animal_or_meat(candidates, around.wordnet), 0.0)
 
 
 def path(wordnet: WordNet, synset: int) -> list[int]:

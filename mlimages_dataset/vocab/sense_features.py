@@ -166,10 +166,10 @@ class Surroundings:
     def with_meat(self) -> Surroundings:
         """Return the context of a small source, in which animals are eaten if more of its names are foods than animals.
 
-        A chicken among dishes is meat, and one among cows and sheep is a bird.
+        A chicken among dishes is meat.
         """
         animals, foods = (self._share_of(file) for file in (_ANIMAL, _FOOD))
-        return replace(self, meat=_MEAT_A_NAT * math.log((foods + _FEW) / (animals + _FEW)))
+        return replace(self, meat=max(_MEAT_A_NAT * math.log((foods + _FEW) / (animals + _FEW)), 0.0))
 
     def _share_of(self, file: str) -> float:
         """Return the summed membership of the source's synsets of a lexicographer file."""

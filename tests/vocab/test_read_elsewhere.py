@@ -58,7 +58,7 @@ def test_a_kind_of_thing_is_not_the_other_thing_that_wordnet_has_by_its_name(nam
 def test_a_list_of_the_other_things_means_these() -> None:
     boroughs = meanings("Manhattan", "Brooklyn", "Queens", "Bronx", "Staten Island")
     assert boroughs["Bronx"] == "n09119989"
-    assert meanings("mercury", "venus", "mars", "saturn", "jupiter")["saturn"] == "n09408804"
+    assert meanings("mercury", "venus", "mars", "saturn", "jupiter")["saturn"] == "n09424642"
     several = meanings("tablet", "pill", "capsule")  # with several things of the name, these are weighed
     assert several["tablet"] not in {"", "n03985232"}
 

@@ -38,6 +38,8 @@ _READ = {
 }
 _OLD_JPEG, _NEW_JPEG = 6, 7
 _SEPARATE = 2
+_MOST_TABLE_BYTES = 1 << 14
+"""All tables that a JPEG can have take less. They are put before each strip."""
 
 
 class _CutError(Exception):
@@ -133,7 +135,14 @@ def _jpeg_strip_fault(content: bytes, fields: _Fields, starts: NDArray[np.float6
     if _first(fields, _PACKING, 1) != _NEW_JPEG:
         return ""
     tables = fields[_JPEG_TABLES].astype(np.uint8).tobytes() if _JPEG_TABLES in fields else b""
-    for start, end in zip(starts.astype(int), ends.astype(int), strict=True):
+    if len(tables) > _MOST_TABLE_BYTES:
+        return ""
+    left = len(content)
+    places = np.stack([starts, ends], axis=1).clip(max=left).astype(np.int64)
+    for start, end in np.unique(places, axis=0):
+        left -= end - start
+        if left < 0:  # they overlap, which no writer makes: as for directories
+            break
         strip = tables[:-2] + content[start + 2 : end] if tables else content[start:end]
         if whole_size(strip) is None and (fault := jpeg_fault(strip)):
             return fault

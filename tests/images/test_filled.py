@@ -179,6 +179,22 @@ def test_the_first_field_of_a_tag_counts_and_no_other_is_read(monkeypatch: pytes
     assert read == [8 + (1 << 20) + 2]
 
 
+def test_strips_that_overlap_are_not_decoded_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = bytearray(encoded(NOISE.resize((600, 800)).convert("RGB"), "TIFF", compression="jpeg"))
+    starts, sizes = (struct.unpack_from("<I", whole, field(bytes(whole), tag))[0] for tag in (273, 279))
+    read: list[int] = []
+    monkeypatch.setattr(tiff, "whole_size", lambda strip: (read.append(len(strip)), (1, 1))[1])
+    assert tiff.tiff_fault(bytes(whole)) == ""
+    n = len(read)
+    assert n > 10
+    for k in range(n):
+        start = struct.unpack_from("<I", whole, starts + 4 * k)[0]
+        struct.pack_into("<I", whole, sizes + 4 * k, len(whole) - start)
+    read.clear()
+    assert tiff.tiff_fault(bytes(whole)) == ""
+    assert len(read) == 1
+
+
 VIEWED = {
     "JPEG": {},
     "JPEG, progressive": {"progressive": True},

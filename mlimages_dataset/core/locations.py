@@ -260,22 +260,38 @@ def unpacked(place: Location) -> Iterator[pa.NativeFile]:
         yield stream
 
 
-def refuse_obstacle(error: OSError, place: Location | None) -> None:
-    """Raise a `UsageError` if an error says that a folder is where a file should be, or the other way round.
+def refuse_obstacle(error: OSError, place: Location) -> None:
+    """Raise a `UsageError` if a folder is where a file should be written or removed, or the other way round.
 
     Args:
         error: of the operating system.
-        place: what could not be written or removed; None if only the error may say it.
+        place: what could not be written or removed.
+    """
+    if found := obstacle(error, place):
+        what, where = found
+        raise UsageError(what, where=where, remedy="remove or rename it, or name another place") from error
+
+
+def obstacle(error: OSError, place: Location | None = None) -> tuple[str, Path] | None:
+    """Return what an error says of a folder where a file should be, or the other way round, and its path; else None.
+
+    Args:
+        error: of the operating system.
+        place: what was to be opened, written or removed; None if only the error may say it.
     """
     if not isinstance(error, (IsADirectoryError, NotADirectoryError, FileExistsError)):
-        return
-    named = error.filename2 or error.filename
-    path = place if place is not None else Path(os.fsdecode(named)) if named else None
+        return None
+    path = place or named_path(error)
     if not isinstance(path, Path):
-        return
+        return None
     found = next((one for one in (path, *path.parents) if one.exists()), path)
-    what = "is a folder where a file should be" if found.is_dir() else "is a file where a folder should be"
-    raise UsageError(what, where=found, remedy="remove or rename it, or name another place") from error
+    return "is a folder where a file should be" if found.is_dir() else "is a file where a folder should be", found
+
+
+def named_path(error: OSError) -> Path | None:
+    """Return the path that an error names, the second of two; None without one: an open file is named by its number."""
+    named = error.filename2 or error.filename
+    return Path(os.fsdecode(named)) if named and isinstance(named, (str, bytes, os.PathLike)) else None
 
 
 def reason(error: BaseException) -> str:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TextIO
 import click
 
 from mlimages_dataset.core.errors import DataError, UsageError
-from mlimages_dataset.core.locations import reason, refuse_obstacle
+from mlimages_dataset.core.locations import named_path, obstacle, reason
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -67,11 +67,10 @@ def told_system_error(error: OSError) -> DataError | UsageError:
         return DataError(f"cannot be written ({reason(error)})", where="standard output", remedy=remedy)
     if isinstance(error, FileNotFoundError) and _is_folder_gone():
         return UsageError("the working folder was removed", remedy="change to a folder that exists, with cd")
-    try:
-        refuse_obstacle(error, None)
-    except UsageError as obstacle:
-        return obstacle
-    return DataError(error.strerror or str(error), where=error.filename or "the system")
+    if found := obstacle(error):
+        what, where = found
+        return UsageError(what, where=where, remedy="name another path")  # what was to be read is not to be removed
+    return DataError(error.strerror or str(error), where=named_path(error) or "the system")
 
 
 def _is_of_echo(error: OSError) -> bool:

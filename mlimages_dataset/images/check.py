@@ -161,11 +161,11 @@ def _decoding_fault(content: bytes, image: Image.Image, form: _Format) -> str:
         if (fault := jpeg_fault(content)) is not None:
             return fault
         image.draft("L", (max(1, image.width // 8), max(1, image.height // 8)))
+    if form.pillow == "PNG" and lacks_rows(image, content):
+        return "its data end before its last row"
     image.load()
     if form.pillow == "TIFF":
         return tiff_fault(content)
-    if form.pillow == "PNG" and lacks_rows(image, content):
-        return "its data end before its last row"
     return CUT if _is_animated(image) and is_cut(content, form.pillow) else ""
 
 

@@ -9,15 +9,16 @@ from __future__ import annotations
 
 import itertools
 import re
+import struct
 import zlib
 from typing import TYPE_CHECKING
 
+import numpy as np
 import simplejpeg
+from PIL import Image
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
-
-    from PIL import Image
 
 # The warnings of jerror.h that tell of pixels which are not those of the picture. Others tell of odd metadata, or of
 # bytes that are left over, which some cameras write before the end mark.
@@ -34,7 +35,8 @@ _CHANNELS = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 def jpeg_fault(content: bytes) -> str | None:
     """Return what libjpeg fills in while it decodes a JPEG; empty for nothing, None if that cannot be told.
 
-    It cannot for rare samplings of the channels, which simplejpeg does not decode.
+    It cannot for rare samplings of the channels, which simplejpeg does not decode, and if libjpeg first warns of
+    something harmless, such as bytes left over before a scan: only its first warning is seen.
 
     It is decoded at an eighth of its size, for which all codes are read.
     """
@@ -47,24 +49,48 @@ def jpeg_fault(content: bytes) -> str | None:
 
 
 def lacks_rows(image: Image.Image, content: bytes) -> bool:
-    """Return whether a PNG holds data of fewer rows than its header says.
+    """Decode a PNG; return whether it holds data of fewer rows than its header says.
 
-    The data are counted only if the last row is blank, as it is if the data do not reach it.
+    Noise is put where the last row will be decoded to. Only if it is still there afterwards, the data are counted: they
+    end before that row, or are this noise.
 
     Args:
-        image: the decoded picture.
+        image: the opened picture, not yet decoded.
         content: its file.
+
+    Raises:
+        Exception: of any kind, if it cannot be decoded.
     """
-    if not image.info.get("interlace"):
-        last = image.crop((0, image.height - 1, image.width, image.height))
-        if last.getbbox(alpha_only=False) is not None:
-            return False
-    header = content[16:29]
-    bits = header[8] * _CHANNELS[header[9]]
-    passes = _PASSES if header[12] else ((0, 0, 1, 1),)
-    sizes = ((-(-(image.width - x) // across), -(-(image.height - y) // down)) for x, y, across, down in passes)
-    expected = sum(rows * (1 + -(-columns * bits // 8)) for columns, rows in sizes if columns > 0 < rows)
-    return not _holds(_png_data(content), expected)
+    last, is_interlaced = image.height - 1, bool(image.info.get("interlace"))
+    if is_interlaced and last:
+        last -= 1 - last % 2  # of the rows of the last pass, which are every second one
+    noise = _put_noise(image, last)
+    image.load()
+    if _row(image, last) != noise and (last or not is_interlaced):  # several passes share the only row
+        return False
+    return not _holds(_png_data(content), _data_bytes(content[16:29]))
+
+
+def _put_noise(image: Image.Image, row: int) -> bytes:
+    """Give a picture the memory that it will be decoded into, with noise in one row; return this row."""
+    memory = Image.new(image.mode, image.size)
+    noise = np.random.default_rng(0).bytes(len(_row(memory, row)))
+    memory.paste(Image.frombytes(image.mode, (image.width, 1), noise), (0, row))
+    image.im = memory.im
+    return _row(memory, row)
+
+
+def _row(image: Image.Image, row: int) -> bytes:
+    return image.crop((0, row, image.width, row + 1)).tobytes()
+
+
+def _data_bytes(header: bytes) -> int:
+    """Return how many bytes the rows of a PNG have before they are compressed, from the content of its header."""
+    width, height, depth, colour, _, _, is_interlaced = struct.unpack(">IIBBBBB", header)
+    bits = depth * _CHANNELS[colour]
+    passes = _PASSES if is_interlaced else ((0, 0, 1, 1),)
+    sizes = ((-(-(width - x) // across), -(-(height - y) // down)) for x, y, across, down in passes)
+    return sum(rows * (1 + -(-columns * bits // 8)) for columns, rows in sizes if columns > 0 < rows)
 
 
 def _holds(pieces: Iterator[bytes], expected: int) -> bool:

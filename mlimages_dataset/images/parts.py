@@ -24,7 +24,7 @@ from mlimages_dataset.images.masks import mask_member
 from mlimages_dataset.images.shards import ShardWriter, member_name, shard_name, shard_writer
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.pipeline.journal import Finished
-from mlimages_dataset.tables.files import Receipt  # noqa: TC001 - as above
+from mlimages_dataset.tables.files import Receipt, write_errors
 from mlimages_dataset.tables.parquet import BATCH_ROWS, TableWriter, read_table, table_writer
 from mlimages_dataset.tables.schemas import IMAGES
 
@@ -261,4 +261,5 @@ def clear_shards(folder: Location, journal: Journal) -> None:
     """
     standing = journal.standing()
     for path in [path for path in folder.glob("shard-*.tar") if path not in standing]:
-        path.unlink()
+        with write_errors(path):
+            path.unlink()

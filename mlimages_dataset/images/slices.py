@@ -16,6 +16,7 @@ from mlimages_dataset.images.parts import WrittenPart, job_name, part_name, part
 from mlimages_dataset.images.shards import shard_name
 from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.pipeline.journal import Finished
+from mlimages_dataset.tables.files import write_errors
 from mlimages_dataset.tables.parquet import read_table
 from mlimages_dataset.tables.schemas import IMAGES
 
@@ -100,11 +101,13 @@ def replace_slice(folder: Path, number: int, part: WrittenPart, journal: Journal
     receipts = []
     for receipt in part.receipts:
         target = folder / receipt.path.name
-        receipt.path.replace(target)
+        with write_errors(target):
+            receipt.path.replace(target)
         receipts.append(replace(receipt, path=target))
     part.receipts[0].path.parent.rmdir()
     if not any(receipt.path.name == shard_name(number) for receipt in receipts):
-        (folder / shard_name(number)).unlink(missing_ok=True)
+        with write_errors(folder / shard_name(number)):
+            (folder / shard_name(number)).unlink(missing_ok=True)
     return replace(part, receipts=tuple(receipts))
 
 

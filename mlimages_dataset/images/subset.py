@@ -375,7 +375,7 @@ def chosen_images(rules: Rules, candidates: Candidates) -> NDArray[np.int64]:
     """Return the images of a subset in the order of choice, int64; `rules.under` must have been applied before."""
     sizes = candidates.sizes
     most = len(sizes) if rules.images is None else min(rules.images, len(sizes))
-    if rules.by_category:
+    if rules.by_category and most:  # of no rows nobody knows the categories
         assert candidates.categories is not None
         order = by_minimum(candidates.categories, len(sizes) if rules.balanced else rules.min_per_category, most)
         # With a minimum and no budget, no other images are chosen.

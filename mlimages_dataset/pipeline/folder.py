@@ -311,7 +311,8 @@ class OutputFolder:
         """Remove a stage and its files from the manifest first, then from the folder."""
         for path in self._without(stage):
             if is_inside(self.path, path):  # checked again: the manifest was read when the run began
-                (self.path / path).unlink(missing_ok=True)
+                with write_errors(self.path / path):
+                    (self.path / path).unlink(missing_ok=True)
 
     def _reopen(self, stage: str, journal: Journal, jobs: Iterable[tuple[str, Finished]]) -> None:
         # The journal first: if this is interrupted, each file is still in the journal or in the manifest.

@@ -11,8 +11,9 @@ import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from PIL import Image
+from PIL import Image, features
 
+from mlimages_dataset.images import filled, tiff
 from mlimages_dataset.images.check import inspect
 from mlimages_dataset.images.filled import _PASSES
 from mlimages_dataset.images.statuses import Status
@@ -116,6 +117,19 @@ def test_a_png_is_whole_if_and_only_if_all_its_rows_are_there(
     assert inspect(png(pixels, colour, bits, kept, interlaced=interlaced)).status is Status.BROKEN
 
 
+@pytest.mark.parametrize("interlaced", [False, True])
+@pytest.mark.parametrize("height", [39, 40])
+@pytest.mark.parametrize("kind", [(0, 1), (0, 8), (0, 16), (2, 8), (2, 16), (3, 8), (4, 8), (6, 8)])
+def test_a_png_with_blank_last_rows_is_decoded_once(
+    kind: tuple[int, int], height: int, monkeypatch: pytest.MonkeyPatch, *, interlaced: bool
+) -> None:
+    colour, bits = kind
+    channels = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}[colour] * max(1, bits // 8)
+    content = png(np.zeros((height, 64, channels), np.uint8), colour, bits, None, interlaced=interlaced)
+    monkeypatch.setattr(filled, "_png_data", lambda _: pytest.fail("its data are counted"))
+    assert inspect(content).status is Status.SAVED
+
+
 PAGES = [None, "tiff_lzw", "tiff_adobe_deflate", "packbits", "jpeg", "group4"]
 
 
@@ -153,3 +167,63 @@ def test_a_jpeg_within_a_tiff_is_broken_if_it_is_cut() -> None:
     at = field(bytes(whole), 279)
     struct.pack_into("<I", whole, at, struct.unpack_from("<I", whole, at)[0] // 2)
     assert inspect(bytes(whole)).status is Status.BROKEN
+
+
+def test_the_first_field_of_a_tag_counts_and_no_other_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
+    strips = struct.pack("<HHII", 273, 1, 1 << 20, 8)
+    header = b"II*\0" + struct.pack("<I", 8 + (1 << 20)) + bytes(1 << 20)
+    read: list[int] = []
+    field_of = tiff._field
+
+    def counted(content: bytes, layout: tiff._Layout, entry: int, kind: int, word: int) -> NDArray[np.unsignedinteger]:
+        read.append(entry)
+        return field_of(content, layout, entry, kind, word)
+
+    monkeypatch.setattr(tiff, "_field", counted)
+    assert tiff.tiff_fault(header + struct.pack("<H", 2000) + strips * 2000 + bytes(4)) == ""
+    assert read == [8 + (1 << 20) + 2]
+
+
+def test_strips_that_overlap_are_not_decoded_again_and_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    whole = bytearray(encoded(NOISE.resize((600, 800)).convert("RGB"), "TIFF", compression="jpeg"))
+    starts, sizes = (struct.unpack_from("<I", whole, field(bytes(whole), tag))[0] for tag in (273, 279))
+    read: list[int] = []
+
+    def counted(strip: bytes) -> tuple[int, int]:
+        read.append(len(strip))
+        return 1, 1
+
+    monkeypatch.setattr(tiff, "whole_size", counted)
+    assert tiff.tiff_fault(bytes(whole)) == ""
+    n = len(read)
+    assert n > 10
+    for k in range(n):
+        start = struct.unpack_from("<I", whole, starts + 4 * k)[0]
+        struct.pack_into("<I", whole, sizes + 4 * k, len(whole) - start)
+    read.clear()
+    assert tiff.tiff_fault(bytes(whole)) == ""
+    assert len(read) == 1
+
+
+VIEWED: dict[str, dict[str, object]] = {
+    "JPEG": {},
+    "JPEG, progressive": {"progressive": True},
+    "MPO": {"save_all": True, "append_images": [NOISE]},
+    "PNG": {},
+    "PNG, animated": {"save_all": True, "append_images": [NOISE.rotate(90)]},
+    "GIF": {"save_all": True, "append_images": [NOISE.rotate(90)]},
+    "WEBP": {},
+    "BMP": {},
+    "TIFF": {"save_all": True, "append_images": [NOISE.rotate(90)]},
+    "TIFF, JPEG": {"compression": "jpeg"},
+    "TIFF, big": {"big_tiff": True},
+    **({"AVIF": {}} if features.check("avif") else {}),
+}
+
+
+@pytest.mark.parametrize("form", VIEWED)
+def test_a_view_of_a_picture_is_what_the_picture_is(form: str) -> None:
+    whole = encoded(NOISE, form.partition(",")[0], **VIEWED[form])
+    assert inspect(whole).status is Status.SAVED
+    for content in (whole, whole[: len(whole) * 2 // 3], whole[: len(whole) // 2] + END):
+        assert inspect(memoryview(bytearray(content))) == inspect(content)  # type: ignore[arg-type]

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from mlimages_dataset.core.documents import written_csv
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.images.check import Limits
 from mlimages_dataset.images.index import ImageIndex
@@ -62,9 +63,81 @@ def test_an_id_is_the_id_of_itself(text: str) -> None:
     assert ids_of([Member(once, held(b""))]) == [once] or not once
 
 
-@pytest.mark.parametrize("content", [b"image_id,label\na,b\n", b"image_id,label,confidence\na,b,much\n", b"\xff\n"])
-def test_damaged_labels_are_told(tmp_path: Path, content: bytes) -> None:
+LINES = 'image_id,label,confidence\na,dog,1\nb,"cat, asleep",0.5\na,café,0.25\n'
+STATED = {"a": (("dog", 1.0), ("café", 0.25)), "b": (("cat, asleep", 0.5),), "c": ()}
+EDITED = {
+    "as it is": LINES,
+    "no last line end": LINES[:-1],
+    "blank lines": LINES.replace("\n", "\n\n"),
+    "empty cells": LINES + ",,\n",
+    "as Excel saves UTF-8": "\ufeff" + LINES.replace("\n", "\r\n"),
+    "as Excel saves CSV": LINES.replace("\n", "\r\n").encode("cp1252"),
+    "semicolons": LINES.replace(", a", "~").replace(",", ";").replace("~", ", a").replace("0.", "0,"),
+    "tabs": LINES.replace(", a", "~").replace(",", "\t").replace("~", ", a"),
+    "all quoted": 'image_id,label,confidence\n"a","dog","1"\n"b","cat, asleep","0.5"\n"a","café","0.25"\n',
+    "padded": 'image_id, label, confidence\na, dog, 1\na, café, 0.25\nb,"cat, asleep", 0.5\n',
+    "another order, one more": ('note,confidence,label,image_id\n,1,dog,a\nsleeps,0.5,"cat, asleep",b\n,0.25,café,a\n'),
+    "lines of other pictures": LINES + "z,dog,1\n,dog,much\n",
+}
+
+
+@pytest.mark.parametrize("content", EDITED.values(), ids=EDITED)
+def test_labels_may_have_been_edited(tmp_path: Path, content: str | bytes) -> None:
+    image_folder(tmp_path / "in", [dict(zip("abc", CATS[:3], strict=True))])
+    (tmp_path / "in" / "labels.csv").write_bytes(content if isinstance(content, bytes) else content.encode())
+    found = list(members_of(tmp_path / "in", Form.AUTO, Limits()))
+    assert {member.path: member.labels for member in found} == STATED
+    assert not any(member.note for member in found)
+
+
+def test_only_a_header_states_nothing(tmp_path: Path) -> None:
+    image_folder(tmp_path / "in", [{"a": CATS[0]}])
+    (tmp_path / "in" / "labels.csv").write_text("image_id,label,confidence\n")
+    assert [member.labels for member in members_of(tmp_path / "in", Form.AUTO, Limits())] == [()]
+
+
+def test_without_confidences_each_label_is_sure(tmp_path: Path) -> None:
+    image_folder(tmp_path / "in", [{"a": CATS[0]}])
+    (tmp_path / "in" / "labels.csv").write_text("image_id,label\na,dog\n")
+    assert [member.labels for member in members_of(tmp_path / "in", Form.AUTO, Limits())] == [(("dog", 1.0),)]
+
+
+@pytest.mark.parametrize("written", ["", "much", "2", "-1", "nan", "97%"])
+def test_a_confidence_that_is_none_is_told_of_its_picture(tmp_path: Path, written: str) -> None:
+    image_folder(tmp_path / "in", [{"a": CATS[0], "b": CATS[1]}])
+    (tmp_path / "in" / "labels.csv").write_text(f"image_id,label,confidence\na,dog,{written}\na,cat,1\nb,dog,1\n")
+    ingested(tmp_path / "out", tmp_path / "in")
+    assert labels(tmp_path / "out") == [("a", "cat", "1"), ("b", "dog", "1")]
+    assert [row["detail"] for row in rows(tmp_path / "out")] == [
+        "a confidence in labels.csv is no number from 0 to 1",
+        "",
+    ]
+
+
+@given(
+    lines=st.lists(st.tuples(st.sampled_from("abx"), st.text(st.characters(codec="utf-8", exclude_characters="\0")))),
+)
+def test_what_is_written_of_a_picture_is_read_of_it_in_order(
+    tmp_path_factory: pytest.TempPathFactory, lines: list[tuple[str, str]]
+) -> None:
+    folder = image_folder(tmp_path_factory.mktemp("in") / "in", [{"a": CATS[0], "b": CATS[1]}])
+    (folder / "captions.csv").write_bytes(written_csv([("image_id", "caption"), *lines]).encode())
+    for member in members_of(folder, Form.AUTO, Limits()):
+        assert list(member.captions) == [text for image_id, text in lines if image_id == member.path]
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"image_id,class\na,b\n", "has no column label"),
+        (b"image_id,label,confidence\na,b\n", "cannot be read to its end as CSV"),
+        (b'image_id,label,confidence\na,"b,1\n', "cannot be read to its end as CSV"),
+        (b"\xff\n", "has no column image_id"),
+        (b"", "is empty"),
+    ],
+)
+def test_damaged_labels_are_told(tmp_path: Path, content: bytes, told: str) -> None:
     image_folder(tmp_path / "in", [{"a": CATS[0]}])
     (tmp_path / "in" / "labels.csv").write_bytes(content)
-    with pytest.raises(DataError, match="is damaged"):
+    with pytest.raises(DataError, match=told):
         list(members_of(tmp_path / "in", Form.AUTO, Limits()))

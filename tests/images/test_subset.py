@@ -163,6 +163,12 @@ def test_a_balanced_subset_of_single_labels_is_as_even_as_can_be(classes: list[i
             assert counts[c] >= counts.max() - 1
 
 
+@pytest.mark.parametrize("rules", [Rules(images=3), Rules(images=3, balanced=True), Rules(min_per_category=2, bytes=9)])
+def test_of_no_rows_none_is_chosen(rules: Rules) -> None:
+    for read in (list, lambda: [Rows(np.empty(0, np.uint64), None, labels_of(()))]):
+        assert chosen_images(rules, Candidates.of(read, 0)).tolist() == []
+
+
 def test_without_categories_the_lowest_draws_are_taken() -> None:
     assert chosen_images(Rules(images=3), UNLABELLED).tolist() == [0, 1, 2]
     assert chosen_images(Rules(bytes=29), UNLABELLED).tolist() == [0, 1]

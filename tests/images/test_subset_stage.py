@@ -155,6 +155,13 @@ def test_what_cannot_be_is_told(tables: tuple[Path, Path], tmp_path: Path, rules
         choose_subset(tmp_path / "out", Rules(images=1), labels=labels, shards=True)
 
 
+@pytest.mark.parametrize("rules", [Rules(images=1, balanced=True), Rules(min_per_category=1), Rules(images=1)])
+def test_a_table_without_rows_is_told(tmp_path: Path, rules: Rules) -> None:
+    label_part(tmp_path / "labels" / "part-00000.parquet", {})
+    with pytest.raises(UsageError, match="none of 0 images is chosen"):
+        choose_subset(tmp_path / "out", rules, labels=tmp_path / "labels")
+
+
 def test_damaged_pictures_are_not_copied(tables: tuple[Path, Path], tmp_path: Path) -> None:
     _, images = tables
     shard = images / "shard-00000.tar"

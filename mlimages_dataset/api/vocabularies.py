@@ -18,6 +18,7 @@ from mlimages_dataset.api.messages import told_as, warn
 from mlimages_dataset.core.arguments import check, is_path
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.listed import first_of
+from mlimages_dataset.core.locations import is_url
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import NoSummary, Stage
@@ -107,6 +108,7 @@ def build_vocabulary(
     given = dict(classes or {})
     if tencent_dictionary is not None:
         no_list = imagenet is None and open_images is None and finer is None and not given
+        refuse_names([], [], minimum_images or {})
         return _published_vocabulary(tencent_dictionary, out, overwrite=overwrite, alone=no_list)
     _refuse_lists({IMAGENET: imagenet, OPEN_IMAGES: open_images}, given, minimum_images or {})
     with _Inputs.opened() as inputs, told_as(inputs.names):
@@ -123,7 +125,7 @@ def build_vocabulary(
             narrower=narrower,
             reviewed=_place(reviewed, "reviewed"),
             reviewed_only=reviewed_only,
-            wordnet=None if wordnet is None else Path(str(place(wordnet, what="wordnet"))),
+            wordnet=None if wordnet is None else _folder_of_wordnet(wordnet),
             minimum_images=_minimum_images(minimum_images or {}),
         )
         vocabulary, summary = _vocabulary(stage, out, overwrite=overwrite)
@@ -298,6 +300,12 @@ def class_columns(frame: object, what: str) -> dict[str, pa.Array]:
 
 def _place(given: PathLike | None, what: str) -> Location | None:
     return None if given is None else place(given, what=what)
+
+
+def _folder_of_wordnet(given: str | os.PathLike[str]) -> Path:
+    if is_url(str(given)):
+        raise UsageError(f"wordnet is {str(given)!r}, a URL", remedy="name a path of this machine, a copy if need be")
+    return Path(str(place(given, what="wordnet")))
 
 
 def _several(given: PathLike | Sequence[PathLike] | None) -> Sequence[PathLike]:

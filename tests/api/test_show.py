@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -162,6 +163,14 @@ def test_groups_that_cannot_hold_an_image_are_not_read(tmp_path: Path, monkeypat
     monkeypatch.setattr(label_search, "overlaps", noted)
     assert rows_of_image([tmp_path / "part-00000.parquet"], "0042").equals(whole.slice(42, 1))
     assert (len(asked), sum(asked)) == (10, 1)
+
+
+def test_what_is_missing_is_told_in_the_words_of_python(built: ml.Build, tmp_path: Path) -> None:
+    shutil.copytree(built.folder / "labels", tmp_path / "labels")
+    with pytest.raises(ml.MLImagesError, match=r"or the vocabulary \(vocabulary\)"):
+        ml.show(tmp_path / "labels", "a")
+    with pytest.raises(ml.MLImagesError, match="pass overwrite=True to replace it"):
+        ml.augment(pd.DataFrame({"image_id": ["a"], "label": ["n02084071"]}), built.vocabulary, out=built.folder)
 
 
 def test_labels_of_another_version_are_refused(built: ml.Build, tmp_path: Path) -> None:

@@ -169,8 +169,10 @@ def test_what_is_missing_is_told_in_the_words_of_python(built: ml.Build, tmp_pat
     shutil.copytree(built.folder / "labels", tmp_path / "labels")
     with pytest.raises(ml.MLImagesError, match=r"or the vocabulary \(vocabulary\)"):
         ml.show(tmp_path / "labels", "a")
+    said = pd.DataFrame({"image_id": ["a"], "label": [built.vocabulary.categories[0].wnid]})
+    ml.augment(said, built.vocabulary, out=tmp_path / "more")
     with pytest.raises(ml.MLImagesError, match="pass overwrite=True to replace it"):
-        ml.augment(pd.DataFrame({"image_id": ["a"], "label": ["n02084071"]}), built.vocabulary, out=built.folder)
+        ml.augment(said, built.vocabulary, salt="other", out=tmp_path / "more")
 
 
 def test_labels_of_another_version_are_refused(built: ml.Build, tmp_path: Path) -> None:

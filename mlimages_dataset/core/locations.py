@@ -160,8 +160,10 @@ def is_folder_name(name: str) -> bool:
     return bool(name) and name == as_folder_name(name)
 
 
-def as_folder_name(name: str, other: str = "_") -> str:
-    """Return a name as one that a folder can have, see `is_folder_name`; `other` if nothing of it remains.
+def as_folder_name(name: str, other: str = "_", *, longest: int = _LONGEST_NAME) -> str:
+    """Return a name as one of at most so many bytes that a folder can have, see `is_folder_name`.
+
+    It is `other` if nothing of the name remains.
 
     >>> as_folder_name("labels 10:30?"), as_folder_name("con.txt"), as_folder_name("cats. "), as_folder_name("..", "it")
     ('labels 10_30_', 'con_.txt', 'cats', 'it')
@@ -170,7 +172,7 @@ def as_folder_name(name: str, other: str = "_") -> str:
     stem, dot, rest = plain.partition(".")
     if stem.strip().casefold() in _DEVICES:
         plain = f"{stem.rstrip()}_{dot}{rest}"
-    made = plain.encode()[:_LONGEST_NAME].decode(errors="ignore").rstrip(" .")
+    made = plain.encode()[:longest].decode(errors="ignore").rstrip(" .")
     return made if made.strip() else other
 
 

@@ -32,8 +32,8 @@ _YOLO_LABELS, _YOLO_PICTURES = "labels", "images"
 _JSON_LINES = {".jsonl", ".ndjson"}
 PHOTOS = "photos"
 """The name of the pictures, as a class list and as annotations."""
-_LONGEST_STEM = 40
-"""Signs of a file's name that become that of a collection: some 160 bytes at most, and a number may follow."""
+_LONGEST_STEM = 180
+"""Bytes of a file's name that become that of a collection: a number may follow."""
 _TAKEN = {IMAGENET, OPEN_IMAGES, TENCENT, PHOTOS}
 _HEAD = "# Written by mlimages-build start. To build it again: mlimages-build run recipe.toml --out FOLDER"
 
@@ -188,7 +188,7 @@ def recipe_of(
 
 def _names(said: Sequence[Said]) -> list[str]:
     """Return what a recipe calls files: their names without suffixes, as folders can have them, each once."""
-    stems = [as_folder_name(one.path.name.partition(".")[0][:_LONGEST_STEM], "given") for one in said]
+    stems = [as_folder_name(one.path.name.partition(".")[0], "given", longest=_LONGEST_STEM) for one in said]
     return numbered([f"{stem}-1" if stem in _TAKEN else stem for stem in stems])
 
 

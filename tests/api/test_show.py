@@ -19,6 +19,7 @@ from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.tables import label_search
 from mlimages_dataset.tables.label_search import count_with, ids_below, images_with, row_at, rows_of_image
 from mlimages_dataset.tables.parquet import overlaps, table_writer
+from mlimages_dataset.tables.parts import BEGUN_PREFIX
 from mlimages_dataset.tables.schemas import LABELS
 from tests.golden.inputs_and_tables import write_inputs
 
@@ -166,8 +167,11 @@ def test_groups_that_cannot_hold_an_image_are_not_read(tmp_path: Path, monkeypat
 
 
 def test_what_is_missing_is_told_in_the_words_of_python(built: ml.Build, tmp_path: Path) -> None:
-    shutil.copytree(built.folder / "labels", tmp_path / "labels")
+    shutil.copytree(str(built.folder / "labels"), tmp_path / "labels")
     with pytest.raises(ml.MLImagesError, match=r"or the vocabulary \(vocabulary\)"):
+        ml.show(tmp_path / "labels", "a")
+    (tmp_path / f"{BEGUN_PREFIX}vocabulary").touch()
+    with pytest.raises(ml.MLImagesError, match="has not finished: run it again, with overwrite=True"):
         ml.show(tmp_path / "labels", "a")
     said = pd.DataFrame({"image_id": ["a"], "label": [built.vocabulary.categories[0].wnid]})
     ml.augment(said, built.vocabulary, out=tmp_path / "more")

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mlimages_dataset as ml
-from mlimages_dataset.recipes import unseen
+from mlimages_dataset.augment.tally import images_of_classes
 from mlimages_dataset.recipes.unseen import unnamed
 from tests.images.folders import picture
 
@@ -79,13 +79,11 @@ def test_files_are_read_again_only_for_a_class_that_their_table_leaves_open(
     photos: Path, classes: dict[str, str], n_read: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[object] = []
-    counted = unseen.images_of_classes
-
     def counting(form: str, files: list[Path], *rest: Any, **options: Any) -> Any:
         read.append(files)
-        return counted(form, files, *rest, **options)
+        return images_of_classes(form, files, *rest, **options)
 
-    monkeypatch.setattr(unseen, "images_of_classes", counting)
+    monkeypatch.setattr("mlimages_dataset.recipes.unseen.images_of_classes", counting)
     labels = pd.DataFrame({"image_id": ["dog/a", "cat/b"], "label": ["a", "b"]})
     listed = pd.DataFrame({"id": list(classes), "name": list(classes.values())})
     build = ml.start(photos, classes=[labels, listed], out=tmp_path / "build")

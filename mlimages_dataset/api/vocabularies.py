@@ -108,8 +108,7 @@ def build_vocabulary(
     given = dict(classes or {})
     if tencent_dictionary is not None:
         no_list = imagenet is None and open_images is None and finer is None and not given
-        refuse_names([], [], minimum_images or {})
-        return _published_vocabulary(tencent_dictionary, out, overwrite=overwrite, alone=no_list)
+        return _published_vocabulary(tencent_dictionary, out, minimum_images, overwrite=overwrite, alone=no_list)
     _refuse_lists({IMAGENET: imagenet, OPEN_IMAGES: open_images}, given, minimum_images or {})
     with _Inputs.opened() as inputs, told_as(inputs.names):
         stage = functools.partial(
@@ -152,12 +151,20 @@ def _stage_of(**files: Any) -> Stage[VocabularySummary]:
     return vocabulary_stage(VocabularyFiles(**files))
 
 
-def _published_vocabulary(dictionary: PathLike, out: PathLike | None, *, overwrite: bool, alone: bool) -> Vocabulary:
-    """Return the published vocabulary; raise `UsageError` if it is not given `alone`."""
+def _published_vocabulary(
+    dictionary: PathLike,
+    out: PathLike | None,
+    minimum_images: Mapping[str, int] | None,
+    *,
+    overwrite: bool,
+    alone: bool,
+) -> Vocabulary:
+    """Return the published vocabulary; raise `UsageError` if it is not given `alone`, or as `refuse_names` does."""
     from mlimages_dataset.vocab.stage import published_vocabulary_stage  # noqa: PLC0415 - as above
 
     if not alone:
         raise UsageError("tencent_dictionary cannot be combined with class lists", remedy="pass one of them")
+    refuse_names([], [], minimum_images or {})
     where = place(dictionary, what="tencent_dictionary")
     return _vocabulary(lambda: published_vocabulary_stage(where), out, overwrite=overwrite)[0]
 

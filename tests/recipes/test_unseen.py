@@ -79,6 +79,7 @@ def test_files_are_read_again_only_for_a_class_that_their_table_leaves_open(
     photos: Path, classes: dict[str, str], n_read: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     read: list[object] = []
+
     def counting(form: str, files: list[Path], *rest: Any, **options: Any) -> Any:
         read.append(files)
         return images_of_classes(form, files, *rest, **options)

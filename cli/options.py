@@ -118,7 +118,10 @@ format_option = click.option(
     required=True,
     help="The format of the files.",
 )
-source_option = click.option("--source", help="Name of the collection in the table.  [default: the format]")
+source_option = click.option(
+    "--source",
+    help="Name of the collection in the table, which a folder can have on every system.  [default: the format]",
+)
 ids_of_option = click.option(
     "--ids-of", help="The mapping's source whose ids the files use.  [default: the format's own]"
 )

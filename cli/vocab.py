@@ -127,9 +127,9 @@ def vocab(
     if tencent_dictionary is None and not (imagenet or open_images or classes):
         raise UsageError("no class list is given", remedy="pass --imagenet, --open-images or --classes")
     published = [name for name, given in ((IMAGENET, imagenet), (OPEN_IMAGES, open_images)) if given]
-    own, counted = ([name for name, _ in map(_pair, pairs)] for pairs in (classes, min_images))
-    refuse_names(published, own, counted, numbers="--min-images")
-    minimum = dict(VocabularyFiles().minimum_images) | {name: _number(text) for name, text in map(_pair, min_images)}
+    stated = {name: _number(text) for name, text in map(_pair, min_images)}
+    refuse_names(published, [name for name, _ in map(_pair, classes)], stated, numbers="--min-images")
+    minimum = dict(VocabularyFiles().minimum_images) | stated
     with standard_input() as file_of:
         given = VocabularyFiles(
             imagenet=None if imagenet is None else file_of(imagenet),

@@ -127,7 +127,7 @@ def annotate(
         vocabulary: the vocabulary, or its folder.
         format: format of the files: imagenet, open-images, tencent, csv, parquet, jsonl, coco, or one that another
             package adds; for a frame `csv`.
-        source: the collection's name in the table; by default the name of the format.
+        source: the collection's name in the table, which a folder can have on every system; by default the format's.
         ids_of: the class list of the vocabulary whose ids the labels use, if the format does not determine it.
         min_confidence: machines' confidences below this are left out.
         columns: names of the columns of a CSV without a header, in order; or the files' names for ours, such as

@@ -95,7 +95,7 @@ ARGUMENTS: dict[str, Kind] = {
     "synsets": PATH.or_none(),
     "box_order": one_of(["", *BOX_ORDERS]),
     "format": Kind("the name of a format, such as 'csv'", is_text),
-    "source": Kind("a name that a folder can have", _is_folder_name).or_none(),
+    "source": Kind("a name that a folder can have on every system", _is_folder_name).or_none(),
     "ids_of": Kind("the name of a class list", is_text).or_none(),
     "min_confidence": SHARE,
     "probability": SHARE,

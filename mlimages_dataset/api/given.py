@@ -15,6 +15,7 @@ from mlimages_dataset.api.arguments import listed_wnids
 from mlimages_dataset.api.frames import Given, is_frame, listed, place, written
 from mlimages_dataset.api.messages import told_as
 from mlimages_dataset.api.vocabularies import class_columns
+from mlimages_dataset.core.arguments import is_text
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import StageResult
@@ -103,7 +104,7 @@ def _columns(table: object, what: str) -> dict[str, pa.Array]:
         UsageError, DataError: it has the columns of neither.
     """
     if isinstance(table, Mapping):
-        if not all(isinstance(text, str) for text in (*table, *table.values())):
+        if not all(map(is_text, (*table, *table.values()))):
             raise UsageError("classes maps other things than text to text", remedy="pass {'folder': 'name'}")
         return {"id": pa.array(table, pa.string()), "name": pa.array(table.values(), pa.string())}
     names = {str(name).strip().casefold() for name in _names(table)}

@@ -49,7 +49,8 @@ def image_ids(names: Iterable[str | int]) -> list[str]:
     """
     check({"names": IMAGE_NAMES}, {"names": names})
     texts = []
-    for name in names:
+    for one in names:
+        name = one.as_py() if isinstance(one, pa.Scalar) else one  # an array of Arrow holds such
         check({"the name of an image": IMAGE_NAME}, {"the name of an image": name})
         texts.append(str(name))
     return [str(one) for one in rule.image_ids(pa.array(texts, pa.string())).to_pylist()]

@@ -56,7 +56,8 @@ def told_as(names: Mapping[Location, str]) -> Iterator[None]:
     try:
         yield
     except MLImagesError as error:
-        of_command = _named(error, error.what, error.remedy, names)
+        command = error.in_command_words or error  # a block within may have told it already
+        of_command = _named(command, command.what, command.remedy, names)
         told = _named(error, in_python(error.what), in_python(error.remedy), names)
         if (told.what, told.remedy, told.where) == (error.what, error.remedy, error.where):
             raise

@@ -115,7 +115,8 @@ def learn_rules(
         vocabulary: the vocabulary of both, or its folder.
         rule: `regression`, or `image`.
         precision: the share of the added labels that is to be right, in 0..1; measured on images held out.
-        probability: with the rule `regression`, a category counts as predicted above it, in 0..1.
+        probability: with the rule `regression`, a category counts as predicted above it, in 0..1; `image` takes no
+            other than the default.
         hidden: for a complete collection, the share of the labels that the images to be augmented lack, in 0..1.
         ids_of: as in `annotate`, for frames.
         out: the folder to write into: new, empty, or of an earlier call.

@@ -11,6 +11,7 @@ from mlimages_dataset.api.arguments import ARGUMENTS, IMAGE_NAME
 from mlimages_dataset.api.frames import place
 from mlimages_dataset.api.image_ids import image_id
 from mlimages_dataset.api.labels import Labels
+from mlimages_dataset.api.messages import told_as
 from mlimages_dataset.api.places import places_of
 from mlimages_dataset.api.shown import Shown, ShownCategory, ShownImage, ShownLabel, ShownName, ShownPair
 from mlimages_dataset.augment.labels_stage import LABELS_STAGE, SPLITS, LabelsSummary
@@ -63,11 +64,12 @@ def show(
         DataError: the tables are damaged, or of another version.
     """
     check({**ARGUMENTS, "what": IMAGE_NAME}, {"what": what})
-    places = places_of(
-        place(folder, what="folder"),
-        None if vocabulary is None else place(vocabulary, what="vocabulary"),
-        None if images is None else place(images, what="images"),
-    )
+    with told_as({}):
+        places = places_of(
+            place(folder, what="folder"),
+            None if vocabulary is None else place(vocabulary, what="vocabulary"),
+            None if images is None else place(images, what="images"),
+        )
     applied = places.pairs if implications is None else place(implications, what="implications")
     labels = Labels.read(places.labels, places.vocabulary, applied)
     found = Shown(

@@ -10,6 +10,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from mlimages_dataset.api import folders
+from mlimages_dataset.api.messages import told_as
 from mlimages_dataset.api.vocabularies import as_vocabulary
 from mlimages_dataset.core.errors import DataError, MLImagesError, UsageError
 from mlimages_dataset.pipeline.stage import Engine, run
@@ -108,7 +109,8 @@ def made_by(
     """
     output, own = folders.output(out, overwrite=overwrite)
     try:
-        made = value(output.path, run(stage(), output, engine))
+        with told_as({}):
+            made = value(output.path, run(stage(), output, engine))
     except BaseException:
         folders.discard(own)
         raise

@@ -18,6 +18,7 @@ from mlimages_dataset.api.messages import told_as, warn
 from mlimages_dataset.core.arguments import check, is_path
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.listed import first_of
+from mlimages_dataset.core.locations import is_url
 from mlimages_dataset.pipeline.folder import OutputFolder
 from mlimages_dataset.pipeline.records import StageResult
 from mlimages_dataset.pipeline.stage import NoSummary, Stage
@@ -107,7 +108,7 @@ def build_vocabulary(
     given = dict(classes or {})
     if tencent_dictionary is not None:
         no_list = imagenet is None and open_images is None and finer is None and not given
-        return _published_vocabulary(tencent_dictionary, out, overwrite=overwrite, alone=no_list)
+        return _published_vocabulary(tencent_dictionary, out, minimum_images, overwrite=overwrite, alone=no_list)
     _refuse_lists({IMAGENET: imagenet, OPEN_IMAGES: open_images}, given, minimum_images or {})
     with _Inputs.opened() as inputs, told_as(inputs.names):
         stage = functools.partial(
@@ -123,7 +124,7 @@ def build_vocabulary(
             narrower=narrower,
             reviewed=_place(reviewed, "reviewed"),
             reviewed_only=reviewed_only,
-            wordnet=None if wordnet is None else Path(str(place(wordnet, what="wordnet"))),
+            wordnet=None if wordnet is None else _folder_of_wordnet(wordnet),
             minimum_images=_minimum_images(minimum_images or {}),
         )
         vocabulary, summary = _vocabulary(stage, out, overwrite=overwrite)
@@ -150,12 +151,20 @@ def _stage_of(**files: Any) -> Stage[VocabularySummary]:
     return vocabulary_stage(VocabularyFiles(**files))
 
 
-def _published_vocabulary(dictionary: PathLike, out: PathLike | None, *, overwrite: bool, alone: bool) -> Vocabulary:
-    """Return the published vocabulary; raise `UsageError` if it is not given `alone`."""
+def _published_vocabulary(
+    dictionary: PathLike,
+    out: PathLike | None,
+    minimum_images: Mapping[str, int] | None,
+    *,
+    overwrite: bool,
+    alone: bool,
+) -> Vocabulary:
+    """Return the published vocabulary; raise `UsageError` if it is not given `alone`, or as `refuse_names` does."""
     from mlimages_dataset.vocab.stage import published_vocabulary_stage  # noqa: PLC0415 - as above
 
     if not alone:
         raise UsageError("tencent_dictionary cannot be combined with class lists", remedy="pass one of them")
+    refuse_names([], [], minimum_images or {})
     where = place(dictionary, what="tencent_dictionary")
     return _vocabulary(lambda: published_vocabulary_stage(where), out, overwrite=overwrite)[0]
 
@@ -298,6 +307,12 @@ def class_columns(frame: object, what: str) -> dict[str, pa.Array]:
 
 def _place(given: PathLike | None, what: str) -> Location | None:
     return None if given is None else place(given, what=what)
+
+
+def _folder_of_wordnet(given: str | os.PathLike[str]) -> Path:
+    if is_url(str(given)):
+        raise UsageError(f"wordnet is {str(given)!r}, a URL", remedy="name a path of this machine, a copy if need be")
+    return Path(str(place(given, what="wordnet")))
 
 
 def _several(given: PathLike | Sequence[PathLike] | None) -> Sequence[PathLike]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
 NO_IMAGE, NO_CLASS, NO_CONFIDENCE = "no image id", "no class", "no confidence from 0 to 1"
 _OF_NO_CLASS = texts([LISTED, DOUBTED])
 _LINE = NUMBERS[0]
+_LOOKED_AT = 1 << 10
+"""Characters of a row in which its confidence is looked for."""
 
 
 def log_malformed(
@@ -92,11 +95,24 @@ def _as_rejects(  # noqa: PLR0917 - what is known of a block
     places = log.places(listed, rows.num_rows) if log.places is not None else None
     if places is not None:
         return [
-            Reject(str(piece.path), line, _advised(reason, text), text.strip()[:REJECT_CHARACTERS])
+            Reject(
+                str(piece.path),
+                line,
+                _advised(reason, _confidence_in(text, piece)),
+                text.strip()[:REJECT_CHARACTERS],
+            )
             for reason, (line, text) in zip(reasons, places, strict=True)
         ]
     told = _told_of(shown, rows, listed)
     return [_reject(str(piece.path), reason, one) for reason, one in zip(reasons, told, strict=True)]
+
+
+def _confidence_in(row: str, piece: Piece) -> str:
+    """Return the cell of the confidence in a row of a delimited file; empty if it has none."""
+    names = [name.casefold() for name in piece.columns]
+    line = " ".join(row[:_LOOKED_AT].splitlines())
+    cells = dict(zip(names, next(csv.reader([line], delimiter=piece.delimiter), []), strict=False))
+    return cells.get("confidence", "")
 
 
 def unusable(rows: pa.Table) -> NDArray[np.bool_]:

@@ -61,7 +61,7 @@ def read_config(
 def check_folder_name(name: str, value: str) -> None:
     """Raise a `ValueError` that names the field, unless a value can be a folder's name."""
     if not is_folder_name(value):
-        raise ValueError(f"{name} is {value!r}, which cannot be a folder's name")
+        raise ValueError(f"{name} is {value!r}, which cannot be a folder's name on every system")
 
 
 def check_share(name: str, value: float) -> None:

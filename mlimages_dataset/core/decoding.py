@@ -21,7 +21,8 @@ import cattrs
 import numpy as np
 from cattrs.gen import make_dict_structure_fn
 
-from mlimages_dataset.core.locations import Location, location
+from mlimages_dataset.core.errors import UsageError
+from mlimages_dataset.core.locations import Location, location, refuse_no_path
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -169,8 +170,10 @@ class Decoder:
 
     def _place(self, content: object) -> Location:
         text = cast("str", _plain(content, str))
-        if not text.strip():
-            raise _Refused(f" is {as_written(text)}", "give a path, as '.' for the folder itself")
+        try:
+            refuse_no_path(text)
+        except UsageError as error:
+            raise _Refused(f" is {as_written(text)}", "give a path, as '.' for the folder itself") from error
         if self._packaged is not None and text.startswith(PACKAGED):
             return self._packaged(text.removeprefix(PACKAGED))
         return location(text) if "://" in text or self._folder is None else self._folder / text

@@ -38,6 +38,14 @@ _EXTRAS = {"s3": "s3"}
 """The extra of this package that installs the client of each protocol."""
 _LONGEST_NAME = 200
 """Bytes of a folder's name: file systems take 255, and the names of marks of a stage hold it and some 40 more."""
+_NO_SIGNS = frozenset('/\\:*?"<>|')
+"""What Windows has in no name (https://learn.microsoft.com/windows/win32/fileio/naming-a-file)."""
+_NO_KINDS = frozenset({"Cc", "Cs", "Zl", "Zp"})
+"""Unicode's categories of control characters, halves of a pair, and ends of a line."""
+_DEVICES = frozenset(
+    {"con", "prn", "aux", "nul"} | {one + sign for one in ("com", "lpt") for sign in "123456789\u00b9\u00b2\u00b3"}
+)
+"""Names that are devices on Windows, with any suffix (as above)."""
 
 
 def location(text: str) -> Location:
@@ -70,6 +78,16 @@ def location(text: str) -> Location:
             f"the store does not answer ({reason(error)})", where=text, remedy="check the address and the credentials"
         ) from error
     return place
+
+
+def is_url(text: str) -> bool:
+    """Return whether a text names a place of another machine; no store is asked.
+
+    >>> is_url("s3://bucket"), is_url("file:///data"), is_url("data")
+    (True, False, False)
+    """
+    protocol, sign, _ = text.partition("://")
+    return bool(sign) and protocol not in {"file", "local"}
 
 
 def refuse_no_path(text: str, what: str = "a path") -> None:
@@ -133,14 +151,29 @@ def is_plain(path: str) -> bool:
 
 
 def is_folder_name(name: str) -> bool:
-    """Return whether a name given by a user can be that of a folder, on any system and beside marks of its stages."""
-    if (
-        not (name.strip() and is_plain(name))
-        or "/" in name
-        or any(unicodedata.category(sign) in {"Cc", "Cs"} for sign in name)
-    ):
-        return False
-    return len(name.encode()) <= _LONGEST_NAME
+    r"""Return whether a name given by a user can be that of a folder on Linux, macOS and Windows, beside its marks.
+
+    Manifests and tables hold such names, and a folder that one system wrote is copied to another. A name has at most
+    200 bytes, no `/ \ : * ? " < > |` and no control character or end of a line, ends with neither a blank nor a dot,
+    and is none that Windows keeps for devices, such as `con` or `nul.txt`.
+    """
+    return bool(name) and name == as_folder_name(name)
+
+
+def as_folder_name(name: str, other: str = "_", *, longest: int = _LONGEST_NAME) -> str:
+    """Return a name as one of at most so many bytes that a folder can have, see `is_folder_name`.
+
+    It is `other` if nothing of the name remains.
+
+    >>> as_folder_name("labels 10:30?"), as_folder_name("con.txt"), as_folder_name("cats. "), as_folder_name("..", "it")
+    ('labels 10_30_', 'con_.txt', 'cats', 'it')
+    """
+    plain = "".join("_" if sign in _NO_SIGNS or unicodedata.category(sign) in _NO_KINDS else sign for sign in name)
+    stem, dot, rest = plain.partition(".")
+    if stem.strip().casefold() in _DEVICES:
+        plain = f"{stem.rstrip()}_{dot}{rest}"
+    made = plain.encode()[:longest].decode(errors="ignore").rstrip(" .")
+    return made if made.strip() else other
 
 
 def _stays(folder: Path, path: str) -> bool:

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import click
 
-from mlimages_dataset.core.locations import is_local, location, refuse_no_path
+from mlimages_dataset.core.locations import is_url, location, refuse_no_path
 
 
 class LocalPath(click.Path):
@@ -16,10 +16,9 @@ class LocalPath(click.Path):
         """See `click.ParamType.convert`."""
         if isinstance(value, str):
             refuse_no_path(value, _called(param))
-            if "://" in value:
-                value = location(value)
-                if not is_local(value):
-                    self.fail(f"{str(value)!r} is a URL; name a path of this machine, a copy if need be", param, ctx)
+            if is_url(value):
+                self.fail(f"{value!r} is a URL; name a path of this machine, a copy if need be", param, ctx)
+            value = location(value) if "://" in value else value
         return Path(super().convert(value, param, ctx))  # type: ignore[arg-type]  # as click gives it
 
 

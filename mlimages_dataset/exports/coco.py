@@ -22,7 +22,7 @@ import pyarrow.compute as pc
 from mlimages_dataset.core.documents import parse_json
 from mlimages_dataset.exports.counts import ExportCounts, summed
 from mlimages_dataset.exports.publication import ORIGIN_NAMES
-from mlimages_dataset.exports.sizes import number_sized, size_tables, sizes_of_part
+from mlimages_dataset.exports.sizes import number_without_regions, size_tables, sizes_of_part
 from mlimages_dataset.exports.writing import BLOCK_BYTES, region_parts
 from mlimages_dataset.tables.batches import region_batches
 from mlimages_dataset.tables.files import PARTIAL_PREFIX, Receipt, whole_file
@@ -69,7 +69,7 @@ def write(export: Export) -> Written:
         sink.write(f'\n],\n"categories": [\n{categories}\n]}}\n'.encode())
     receipt = Receipt(path, -1, sink.size, sink.digest.hexdigest(), "")
     counts = summed(counts for _, counts in written)
-    return [receipt], replace(counts, pictures_without_regions=max(0, number_sized(sizes) - counts.images))
+    return [receipt], replace(counts, pictures_without_regions=number_without_regions(sizes, parts))
 
 
 def _jobs(parts: Sequence[Location], out: Location) -> Iterator[_Job]:

@@ -27,7 +27,7 @@ class ExportCounts:
         unsized_images: images left out because their size is not known.
         unsaid_masks: regions whose mask the format cannot say.
         unsaid_flags: regions of which the format cannot say that they are difficult or a crowd.
-        pictures_without_regions: pictures with a size and without a region; nobody knows whether they were looked at.
+        pictures_without_regions: saved pictures without a region; nobody knows whether they were looked at.
         images_of_several_rows: ids that several rows have; the format does not say the source of a row.
     """
 

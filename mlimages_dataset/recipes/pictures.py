@@ -248,7 +248,7 @@ def _join(  # noqa: PLR0917 - what is known of a build
         likely=likely,
         unread_of_suffix=of_suffix,
         splits=splits_of(store.image_ids),
-        unseen=unseen(lists, collections, at),
+        unseen=unseen(folder, lists, collections, at),
         in_parts=in_parts(store.image_ids.filter(pa.array(~labelled))) if by_folder else (),
     )
     return StageResult((), summary)

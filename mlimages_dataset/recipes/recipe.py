@@ -24,7 +24,7 @@ from mlimages_dataset.core.config import check_folder_name, read_config
 from mlimages_dataset.core.errors import ConfigError, UsageError
 from mlimages_dataset.core.locations import Location  # noqa: TC001 - as above
 from mlimages_dataset.vocab.packaged import PACKAGED_CLASS_LISTS, packaged_class_list
-from mlimages_dataset.vocab.stage import VocabularyFiles
+from mlimages_dataset.vocab.stage import VocabularyFiles  # noqa: TC001 - as above
 from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, refuse_names
 
 if TYPE_CHECKING:
@@ -47,6 +47,8 @@ class Rule(enum.Enum):
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CooccurrenceSource:
     """The data and thresholds for strong pairs.
+
+    A number that the rule does not heed is refused, unless it is the default.
 
     Attributes:
         annotations: name of the annotated collection.
@@ -204,10 +206,8 @@ def _check_lists(
     both = ((IMAGENET, lists.imagenet), (OPEN_IMAGES, lists.open_images))
     published = [name for name, one in both if one is not None]
     own = [*(name for name, _ in lists.classes), *of_collections]
-    usual = dict(VocabularyFiles().minimum_images)
-    counted = [name for name, images in lists.minimum_images if usual.get(name) != images]
     try:
-        refuse_names(published, own, counted)
+        refuse_names(published, own, dict(lists.minimum_images))
     except UsageError as error:
         raise ConfigError(f"[vocabulary]: {error.what}", where=path, remedy=error.remedy) from error
     of_ids = {*published, *own, *([IMAGENET] if lists.finer is not None else [])}

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 from mlimages_dataset.core.errors import DataError, UsageError
-from mlimages_dataset.core.locations import refuse_no_unicode, relative
+from mlimages_dataset.core.locations import as_folder_name, refuse_no_unicode, relative
 from mlimages_dataset.sources.class_files import format_of_files, is_annotation_file
 from mlimages_dataset.sources.class_lists import CLASS_COLUMNS
 from mlimages_dataset.sources.delimited import DELIMITERS, first_fields
@@ -32,6 +32,8 @@ _YOLO_LABELS, _YOLO_PICTURES = "labels", "images"
 _JSON_LINES = {".jsonl", ".ndjson"}
 PHOTOS = "photos"
 """The name of the pictures, as a class list and as annotations."""
+_LONGEST_STEM = 180
+"""Bytes of a file's name that become that of a collection: a number may follow."""
 _TAKEN = {IMAGENET, OPEN_IMAGES, TENCENT, PHOTOS}
 _HEAD = "# Written by mlimages-build start. To build it again: mlimages-build run recipe.toml --out FOLDER"
 
@@ -185,7 +187,8 @@ def recipe_of(
 
 
 def _names(said: Sequence[Said]) -> list[str]:
-    stems = [one.path.name.partition(".")[0] or "given" for one in said]
+    """Return what a recipe calls files: their names without suffixes, as folders can have them, each once."""
+    stems = [as_folder_name(one.path.name.partition(".")[0], "given", longest=_LONGEST_STEM) for one in said]
     return numbered([f"{stem}-1" if stem in _TAKEN else stem for stem in stems])
 
 

@@ -7,9 +7,15 @@ import unicodedata
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+import pyarrow.compute as pc
+
+from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER
 from mlimages_dataset.augment.tally import images_of_classes
 from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.sources.inputs import files_of
+from mlimages_dataset.tables.parquet import scan_table, table_parts
+from mlimages_dataset.tables.schemas import ANNOTATIONS
+from mlimages_dataset.vocab.folder import VOCABULARY, read_vocabulary
 from mlimages_dataset.vocab.stage import VocabularyFiles, read_class_lists
 
 if TYPE_CHECKING:
@@ -18,6 +24,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.augment.annotate import AnnotatedFiles
     from mlimages_dataset.core.locations import Location
     from mlimages_dataset.pipeline.stage import Workplace
+    from mlimages_dataset.vocab.vocabulary import Vocabulary
 
 _LISTED = 10
 _NEAR = 0.8
@@ -38,10 +45,15 @@ class Unseen:
     likely: tuple[tuple[str, str], ...] = ()
 
 
-def unseen(lists: Sequence[tuple[str, Location]], collections: Sequence[AnnotatedFiles], at: Workplace) -> Unseen:
+def unseen(
+    folder: Location, lists: Sequence[tuple[str, Location]], collections: Sequence[AnnotatedFiles], at: Workplace
+) -> Unseen:
     """Return the classes of lists that no label of annotated collections names.
 
+    The collections' files are read again only if their tables leave it open for a class.
+
     Args:
+        folder: the build, with its vocabulary and the tables of the collections.
         lists: class lists with their names.
         collections: what is said of the pictures.
         at: where there is room for a while, and who reads the parts.
@@ -51,8 +63,23 @@ def unseen(lists: Sequence[tuple[str, Location]], collections: Sequence[Annotate
     listed = [
         one.source_id for found in read_class_lists(VocabularyFiles(classes=tuple(lists))) for one in found.classes
     ]
-    shown = {label for one in collections for label in _labels_of(one, at)}
-    return unnamed(listed, shown)
+    tables = [folder / ANNOTATIONS_FOLDER / one.name for one in collections]
+    sure = sure_ids(read_vocabulary(folder / VOCABULARY), _present(tables))
+    if not unnamed(listed, sure).classes:
+        return Unseen()
+    return unnamed(listed, sure.union(*(_labels_of(one, at) for one in collections)))
+
+
+def sure_ids(known: Vocabulary, present: Collection[int]) -> set[str]:
+    """Return the ids of classes that images surely show, where labels of some categories are present.
+
+    A category that several classes became, or that is only the parent of one, does not say which class an image shows.
+    """
+    rows_of: dict[int, dict[str, bool]] = {}
+    for row in known.mapping:
+        rows_of.setdefault(row.class_index, {})[unicodedata.normalize("NFC", row.source_id)] = row.is_broader
+    alone = (rows_of[index] for index in present if len(rows_of.get(index, ())) == 1)
+    return {one for ids in alone for one, is_broader in ids.items() if not is_broader}
 
 
 def unnamed(listed: Iterable[str], shown: Collection[str]) -> Unseen:
@@ -69,6 +96,18 @@ def unnamed(listed: Iterable[str], shown: Collection[str]) -> Unseen:
     return Unseen(
         len(missing), tuple(missing[:_LISTED]), tuple((one, others[found[0]]) for one, found in near if found)
     )
+
+
+def _present(tables: Iterable[Location]) -> set[int]:
+    """Return the categories that tables of collections have a label of that is no absence."""
+    found: set[int] = set()
+    for table in tables:
+        for part in table_parts(table):
+            for batch in scan_table(part, ANNOTATIONS, columns=("labels",)):
+                labels = pc.list_flatten(batch.column("labels"))
+                is_present = pc.greater(pc.struct_field(labels, "confidence"), 0)
+                found.update(pc.unique(pc.struct_field(labels, "class_index").filter(is_present)).to_pylist())
+    return found
 
 
 def _labels_of(one: AnnotatedFiles, at: Workplace) -> Collection[str]:

@@ -8,7 +8,6 @@ equal to 1 as float64.
 
 from __future__ import annotations
 
-import csv
 import re
 from decimal import Decimal
 from typing import TYPE_CHECKING
@@ -30,32 +29,22 @@ MOST_ROUNDED = 1.5
 """A number above 1 and up to this is malformed (badly rounded); a greater one shows that the scale is not 0 to 1."""
 _SQL_LEAST, _SQL_MOST = "1.401298464324817e-45::FLOAT", "0.99999994::FLOAT"
 _PERCENT = re.compile(r"(\d{1,3}(?:\.\d{1,9})?)\s?%")
-_LOOKED_AT = 1 << 10
 _SHARE = re.compile(r"[01]?\.\d{1,18}")
 _PLAIN = r"^(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$"
 
 
-def how_to_write(text: str) -> str:
-    """Return how to write a confidence that a cell, or a row, has in percent or with a comma; empty for neither.
+def how_to_write(cell: str) -> str:
+    """Return how to write a confidence that a cell has in percent or with a comma; empty if it has none in 0..1.
 
-    >>> how_to_write("97%"), how_to_write("a.jpg;dog;0,5"), how_to_write('"a,1",dog,12.5 %'), how_to_write("0,dog,5")
-    ('write 97% as 0.97', 'write 0,5 as 0.5', 'write 12.5 % as 0.125', '')
+    >>> how_to_write("97%"), how_to_write("0,5"), how_to_write("12.5 %"), how_to_write("150%"), how_to_write("1,5")
+    ('write 97% as 0.97', 'write 0,5 as 0.5', 'write 12.5 % as 0.125', '', '')
     """
-    for cell in _cells(text):
-        number = cell.replace(",", ".")
-        if found := _PERCENT.fullmatch(number):
-            return f"write {cell} as {Decimal(found[1]) / 100:f}"
-        if "," in cell and _SHARE.fullmatch(number):
-            return f"write {cell} as {number}"
-    return ""
-
-
-def _cells(text: str) -> list[str]:
-    """Return the cells of a row, the last first; a text with one comma may be a number."""
-    text = " ".join(text[:_LOOKED_AT].splitlines())
-    sign = next((one for one in ";\t|" if one in text), ",")
-    row = [text] if sign == "," and text.count(",") == 1 else next(csv.reader([text], delimiter=sign), [])
-    return [cell.strip() for cell in reversed(row)]
+    number = cell.replace(",", ".")
+    percent = _PERCENT.fullmatch(number)
+    if percent is None and not ("," in cell and _SHARE.fullmatch(number)):
+        return ""
+    share = Decimal(number) if percent is None else Decimal(percent[1]) / 100
+    return f"write {cell} as {share:f}" if share <= 1 else ""
 
 
 def rounded(values: NDArray[np.floating]) -> NDArray[np.float32]:

@@ -44,9 +44,6 @@ if TYPE_CHECKING:
     from mlimages_dataset.vocab.reviewed import Reviewed
     from mlimages_dataset.vocab.wordnet import WordNet
 
-OPEN_IMAGES_MINIMUM = 650
-"""Images that an Open Images class needs to be kept (Tencent ML-Images, section 3.1)."""
-
 ABSTRACTION = "n00002137"
 
 

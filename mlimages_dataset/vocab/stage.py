@@ -51,7 +51,6 @@ from mlimages_dataset.vocab.findings import (
 )
 from mlimages_dataset.vocab.folder import VOCABULARY, place_of, write_tables
 from mlimages_dataset.vocab.merging import (
-    OPEN_IMAGES_MINIMUM,
     ClassList,
     merged_vocabulary,
     vocabulary_from_tencent,
@@ -60,7 +59,7 @@ from mlimages_dataset.vocab.packaged import PACKAGED_CLASS_LISTS, packaged_class
 from mlimages_dataset.vocab.readings import packaged_decisions
 from mlimages_dataset.vocab.reviewed import Reviewed, parse_reviewed
 from mlimages_dataset.vocab.validation import validate
-from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, Ancestors, Rule, Vocabulary
+from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, USUAL_MINIMUM, Ancestors, Rule, Vocabulary
 from mlimages_dataset.vocab.wordnet import NOUN_FILES, load_wordnet
 
 if TYPE_CHECKING:
@@ -117,7 +116,7 @@ class VocabularyFiles:
     attach: bool = False
     narrower: bool = False
     wordnet: Path | None = None
-    minimum_images: tuple[tuple[str, int], ...] = ((OPEN_IMAGES, OPEN_IMAGES_MINIMUM),)
+    minimum_images: tuple[tuple[str, int], ...] = tuple(USUAL_MINIMUM.items())
 
     def __post_init__(self) -> None:
         if not all(name.strip() for name, _ in self.classes):
@@ -347,8 +346,11 @@ def write_vocabulary(given: VocabularyFiles, at: Workplace) -> StageResult[Vocab
 
 def _uncounted(given: VocabularyFiles, counted: Collection[str]) -> list[str]:
     """Return the lists whose least number of images the user states, and whose images no file counts."""
-    usual = dict(VocabularyFiles().minimum_images)
-    return [name for name, images in given.minimum_images if images not in {0, usual.get(name)} and name not in counted]
+    return [
+        name
+        for name, images in given.minimum_images
+        if images not in {0, USUAL_MINIMUM.get(name)} and name not in counted
+    ]
 
 
 def read_reviewed(given: VocabularyFiles) -> Reviewed:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, fields, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Literal, TypeVar
 
-from mlimages_dataset.core.arguments import TEXT, Kind, check, is_whole, one_of, whole
+from mlimages_dataset.core.arguments import TEXT, Kind, check, is_text, is_whole, one_of, whole
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.vocab.certainty import STATED
 from mlimages_dataset.vocab.hierarchy import closure_matrix
@@ -31,6 +31,10 @@ _Value = TypeVar("_Value")
 IMAGENET = "imagenet"
 OPEN_IMAGES = "open-images"
 TENCENT = "tencent"
+OPEN_IMAGES_MINIMUM = 650
+"""Images that an Open Images class needs to be kept (Tencent ML-Images, section 3.1)."""
+USUAL_MINIMUM = {OPEN_IMAGES: OPEN_IMAGES_MINIMUM}
+"""Images that the classes of a list need where nobody states how many, if counts are given."""
 
 
 _KEYS = {
@@ -44,14 +48,14 @@ _SEARCH = {"text": TEXT, "limit": whole(0)}
 
 
 def refuse_names(
-    published: Sequence[str], own: Sequence[str], counted: Iterable[str], *, numbers: str = "minimum_images"
+    published: Sequence[str], own: Sequence[str], minimum: Mapping[str, int], *, numbers: str = "minimum_images"
 ) -> None:
     """Refuse names that cannot be those of a user's class lists, and numbers of images for a list that is none.
 
     Args:
         published: names of the published class lists that are given.
         own: names of a user's own class lists.
-        counted: names of the lists for which numbers of images are given.
+        minimum: numbers of images by the lists for which they are given; the usual ones may name any list.
         numbers: what these numbers are called, for messages.
 
     Raises:
@@ -61,12 +65,12 @@ def refuse_names(
     for name in own:
         if names.count(name) > 1:
             raise UsageError(f"two class lists have the name {name!r}", remedy="name each differently")
-        if not isinstance(name, str) or not name.strip() or name in {IMAGENET, OPEN_IMAGES}:
+        if not is_text(name) or not name.strip() or name in {IMAGENET, OPEN_IMAGES}:
             raise UsageError(f"{name!r} cannot be the name of your own class list", remedy="give it another name")
-    for name in counted:
-        if name not in names:
+    for name, images in minimum.items():
+        if name not in names and USUAL_MINIMUM.get(name) != images:
             what = f"{numbers} names {name!r}, which is no class list that is given"
-            raise UsageError(what, remedy=f"use one of {', '.join(names)}")
+            raise UsageError(what, remedy=f"use one of {', '.join(names)}" if names else "pass a class list")
 
 
 class Ancestors(Enum):

@@ -309,6 +309,18 @@ def test_other_things_are_refused_in_a_sentence(vocabulary: ml.Vocabulary, tmp_p
         ),
         (lambda: ml.build_vocabulary(classes={"x": frame}), r"the frame of classes\['x'\]: no column id"),
         (lambda: ml.build_vocabulary(imagenet=[DOG], minimum_images={"y": 1}), "minimum_images names 'y'"),
+        (
+            lambda: ml.build_vocabulary(classes={"\ud800": frame}),
+            r"'\\ud800' cannot be the name of your own class list",
+        ),
+        (
+            lambda: ml.build_vocabulary(imagenet=[DOG], wordnet="s3://b/x"),
+            "wordnet is 's3://b/x', a URL; name a path of this machine",
+        ),
+        (
+            lambda: ml.build_vocabulary(tencent_dictionary="tree.txt", minimum_images={"y": 1}),
+            "minimum_images names 'y', which is no class list that is given; pass a class list",
+        ),
         (lambda: ml.run(tmp_path / "no.toml", tmp_path / "out"), r"no\.toml"),
     ]
     for call, expected in calls:

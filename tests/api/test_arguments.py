@@ -13,6 +13,7 @@ import pytest
 
 import mlimages_dataset as ml
 from mlimages_dataset.api.arguments import ARGUMENTS
+from mlimages_dataset.api.labels import augment
 from tests.api.conftest import CAT, DOG, LEASH
 
 if TYPE_CHECKING:
@@ -22,7 +23,7 @@ FUNCTIONS: tuple[Callable[..., object], ...] = (
     ml.build_vocabulary,
     ml.annotate,
     ml.cooccurrence,
-    __import__("mlimages_dataset.api.labels", fromlist=["augment"]).augment,
+    augment,
     ml.run,
 )
 DATA = {"data", "vocabulary", "annotations", "pairs", "predictions"}
@@ -82,6 +83,10 @@ def test_no_argument_leads_to_an_error_of_a_library(
             assert f", but must be {ARGUMENTS[name].told}; " in str(told.value)
             refused += 1
     assert refused > len(THINGS)
+
+
+def test_a_module_that_is_a_function_has_its_signature() -> None:
+    assert inspect.signature(ml.augment) == inspect.signature(augment)
 
 
 def test_numbers_of_numpy_are_numbers(known: ml.Vocabulary) -> None:

@@ -53,6 +53,28 @@ def test_a_file_tells_how_to_write_it_too(known: ml.Vocabulary, tmp_path: Path) 
         ml.annotate(tmp_path / "said.csv", known)
 
 
+@pytest.mark.parametrize(
+    ("columns", "row", "cell", "advice"),
+    [
+        ("image_id,label,confidence", "{0},50%,{1}", "oops", ""),
+        ("image_id,label,confidence", "{0},50%,{1}", "150%", ""),
+        ("confidence,image_id,label", "{1},{0},50%", '"0,5"', "write 0,5 as 0.5"),
+        ("image_id;label;confidence", "{0};50%;{1}", "1,5", ""),
+        ("image_id;more;Confidence;label", "{0};20%;{1};50%", "12,5 %", "write 12,5 % as 0.125"),
+    ],
+)
+def test_a_row_of_a_file_is_advised_by_its_confidence_alone(
+    columns: str, row: str, cell: str, advice: str, tmp_path: Path
+) -> None:
+    known = ml.build_vocabulary(classes={"mine": pd.DataFrame({"id": ["50%"], "name": ["dog"]})})
+    rows = [columns, row.format("a.jpg", 1), row.format("b.jpg", cell)]
+    (tmp_path / "said.csv").write_text("\n".join(rows), encoding="utf-8")
+    with pytest.warns(UserWarning, match="line 3: no confidence from 0 to 1") as told:
+        ml.annotate(tmp_path / "said.csv", known)
+    assert ("(write" in str(told[0].message)) == bool(advice)
+    assert advice in str(told[0].message)
+
+
 def test_lists_of_labels_may_be_arrays(known: ml.Vocabulary) -> None:
     lists = pd.Series([np.array([DOG]), np.array([], object)])
     frame = pd.DataFrame({"image_id": ["a", "b"], "label": lists})

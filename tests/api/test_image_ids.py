@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 import pandas as pd
+import pyarrow as pa
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,6 +44,20 @@ def test_a_frame_of_ones_own_can_be_merged(known: ml.Vocabulary) -> None:
 def test_the_id_of_an_id_is_itself(names: list[str]) -> None:
     ids = ml.image_ids(names)
     assert ml.image_ids(ids) == ids == [ml.image_id(name) for name in names]
+
+
+@pytest.mark.parametrize(
+    "names",
+    [
+        pa.array(["a.jpg", "b"]),
+        pa.chunked_array([["a.jpg"], ["b"]]),
+        pa.array(["a.jpg", "b"]).dictionary_encode(),
+        [pa.scalar("a.jpg"), "b"],
+        np.array(["a.jpg", "b"]),
+    ],
+)
+def test_arrays_of_names_are_several_names(names: Any) -> None:
+    assert ml.image_ids(names) == ["a", "b"]
 
 
 @pytest.mark.parametrize("name", [None, 1.5, True, ["rex"], float("nan"), b"rex"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +19,7 @@ from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.tables import label_search
 from mlimages_dataset.tables.label_search import count_with, ids_below, images_with, row_at, rows_of_image
 from mlimages_dataset.tables.parquet import overlaps, table_writer
+from mlimages_dataset.tables.parts import BEGUN_PREFIX
 from mlimages_dataset.tables.schemas import LABELS
 from tests.golden.inputs_and_tables import write_inputs
 
@@ -162,6 +164,19 @@ def test_groups_that_cannot_hold_an_image_are_not_read(tmp_path: Path, monkeypat
     monkeypatch.setattr(label_search, "overlaps", noted)
     assert rows_of_image([tmp_path / "part-00000.parquet"], "0042").equals(whole.slice(42, 1))
     assert (len(asked), sum(asked)) == (10, 1)
+
+
+def test_what_is_missing_is_told_in_the_words_of_python(built: ml.Build, tmp_path: Path) -> None:
+    shutil.copytree(str(built.folder / "labels"), tmp_path / "labels")
+    with pytest.raises(ml.MLImagesError, match=r"or the vocabulary \(vocabulary\)"):
+        ml.show(tmp_path / "labels", "a")
+    (tmp_path / f"{BEGUN_PREFIX}vocabulary").touch()
+    with pytest.raises(ml.MLImagesError, match="has not finished: run it again, with overwrite=True"):
+        ml.show(tmp_path / "labels", "a")
+    said = pd.DataFrame({"image_id": ["a"], "label": [built.vocabulary.categories[0].wnid]})
+    ml.augment(said, built.vocabulary, out=tmp_path / "more")
+    with pytest.raises(ml.MLImagesError, match="pass overwrite=True to replace it"):
+        ml.augment(said, built.vocabulary, salt="other", out=tmp_path / "more")
 
 
 def test_labels_of_another_version_are_refused(built: ml.Build, tmp_path: Path) -> None:

@@ -127,5 +127,6 @@ def test_what_needs_a_path_of_this_machine_says_so_of_a_url(main_command: click.
     assert serve is not None
     (folder,) = (one for one in serve.params if one.name == "folder")
     assert folder.type.convert(f"file://{tmp_path}", folder, None) == tmp_path
-    with pytest.raises(click.BadParameter, match="'memory://b' is a URL; name a path of this machine"):
-        folder.type.convert("memory://b", folder, None)
+    for url in ("memory://b", "s3://b/x", "gs://b", "nobody://b"):  # no store is asked
+        with pytest.raises(click.BadParameter, match=f"'{url}' is a URL; name a path of this machine"):
+            folder.type.convert(url, folder, None)

@@ -17,7 +17,9 @@ from upath import UPath
 from mlimages_dataset.core.errors import ConfigError, DataError, UsageError
 from mlimages_dataset.core.locations import (
     Location,
+    as_folder_name,
     is_folder_name,
+    is_plain,
     location,
     paths_outside,
     refuse_no_path,
@@ -247,12 +249,44 @@ def test_a_folders_name_makes_a_folder_of_its_own_with_the_marks_of_its_stages(n
 
 
 @pytest.mark.parametrize(
-    "name", ["", " ", ".", "..", "a/b", "a\\b", "a:b", "a\0b", "a\nb", "\x7f", "x" * 201, "\u00e9" * 101]
+    "name",
+    [
+        *("", " ", ".", "..", "a/b", "a\\b", "a:b", "a\0b", "a\nb", "\x7f", "x" * 201, "\u00e9" * 101, "a\ud800"),
+        *(
+            "a?",
+            "a*",
+            'a"b',
+            "a<b",
+            "a>b",
+            "a|b",
+            "cats.",
+            "cats ",
+            "CON",
+            "nul.txt",
+            "Com1",
+            "lpt9 .a",
+            "com\u00b9",
+            "a\u2028b",
+            "\u3000",
+        ),
+    ],
 )
-def test_what_no_system_takes_for_a_folders_name(name: str) -> None:
+def test_what_some_system_does_not_take_for_a_folders_name(name: str) -> None:
     assert not is_folder_name(name)
 
 
-@pytest.mark.parametrize("name", [".hidden", "a b", "\u72d7", "x" * 200, "\u00e9" * 100, "a;b'c\"d"])
+@pytest.mark.parametrize(
+    "name", [".hidden", "a b", "\u72d7", "x" * 200, "\u00e9" * 100, "a;b'c", "console", "com", "a.con"]
+)
 def test_what_may_be_a_folders_name(name: str) -> None:
     assert is_folder_name(name)
+
+
+@given(
+    st.text(st.characters(exclude_categories=[])) | st.text("coNul1./\\:*? \0\ud800\u00e9\u2028\u3000", max_size=220)
+)
+def test_any_text_can_be_made_a_folders_name(text: str) -> None:
+    made = as_folder_name(text)
+    assert is_folder_name(made)
+    assert is_plain(made)
+    assert as_folder_name(made) == made

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pandas as pd
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from click.testing import CliRunner
 from hypothesis import given, settings
@@ -273,6 +274,22 @@ def test_a_name_may_be_a_wnid() -> None:
     frame = pd.DataFrame({"id": ["1", "2"], "name": ["n02084071", "cat"]})
     vocabulary = ml.build_vocabulary(classes={"mine": frame})
     assert vocabulary.category("1").wnid == "n02084071"
+
+
+def test_only_saved_pictures_without_a_region_count_each_once(tmp_path: Path, mini_vocabulary: Vocabulary) -> None:
+    blank = dict.fromkeys(REGION_FLAGS, False) | {"source": "s", "confidence": 1.0, "origin": 0, "mask": ""}
+    sides = {"xmin": 0.0, "ymin": 0.0, "xmax": 1.0, "ymax": 1.0, "class_index": 0}
+    stated, pictures = tables(tmp_path, [{**blank, **sides, "image_id": name} for name in "abc"], {})
+    again = pq.read_table(stated / "part-00001.parquet", schema=REGIONS.arrow)  # an image of two parts
+    write_table(stated / "part-00002.parquet", again, REGIONS, {})
+    statuses = {"a": "saved", "b": "saved", "c": "broken", "cut": "broken", "d": "saved", "e": "saved"}
+    empty = {field.name: "" if field.type == pa.string() else 5 for field in IMAGES.arrow}
+    rows = [{**empty, "image_id": name, "status": status} for name, status in statuses.items()]
+    for number, some in enumerate((rows, rows[-1:])):  # e is in two tables
+        table = pa.Table.from_pylist(some, IMAGES.arrow)
+        write_table(pictures / f"part-{number:05d}.parquet", table, IMAGES, {})
+    counts = exported(mini_vocabulary, stated, "coco", tmp_path / "out", pictures)
+    assert counts.pictures_without_regions == 2
 
 
 @pytest.mark.parametrize("others", [0, 1, 3])

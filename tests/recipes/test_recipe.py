@@ -230,6 +230,10 @@ def test_what_is_missing_or_clashes_is_named(tmp_path: Path, text: str, told: st
         ("[vocabulary]\nimagenet = ''\n" + ANNOTATIONS, "vocabulary.imagenet is ''; give a path, as '.' for"),
         (VOCABULARY + ANNOTATIONS.replace("labels.csv", " "), "annotations[0].files[0] is ' '; give a path"),
         (
+            VOCABULARY + "classes = { mine = 'c\\u0000.csv' }\n".replace("'", '"') + ANNOTATIONS,
+            r"vocabulary.classes.mine is 'c\x00.csv'; give a path",
+        ),
+        (
             VOCABULARY + "minimum_images = { imagenet = -1 }\n" + ANNOTATIONS,
             "vocabulary.minimum_images.imagenet is -1, which is less than 0; correct it",
         ),
@@ -266,16 +270,19 @@ def test_a_value_of_another_type_is_named(tmp_path: Path, text: str, told: str) 
         ),
         (
             ANNOTATIONS.replace("mine", "../mine"),
-            "annotations[0].name is '../mine', which cannot be a folder's name; correct it",
+            "annotations[0].name is '../mine', which cannot be a folder's name on every system; correct it",
         ),
-        (ANNOTATIONS.replace("mine", ""), "annotations[0].name is '', which cannot be a folder's name; correct it"),
+        (
+            ANNOTATIONS.replace("mine", ""),
+            "annotations[0].name is '', which cannot be a folder's name on every system; correct it",
+        ),
         (
             ANNOTATIONS.replace("mine", "a\\u0000b"),
-            r"annotations[0].name is 'a\x00b', which cannot be a folder's name; correct it",
+            r"annotations[0].name is 'a\x00b', which cannot be a folder's name on every system; correct it",
         ),
         (
             "[images]\nsources = ['x']\nname = 'a/b'\n",
-            "images.name is 'a/b', which cannot be a folder's name; correct it",
+            "images.name is 'a/b', which cannot be a folder's name on every system; correct it",
         ),
         ("[images]\nsources = ['x']\nname = 'a:b'\nlabels = false\n", "images.name is 'a:b', which cannot be a fold"),
         (ANNOTATIONS.replace('"labels.csv"', ""), "annotations[0].files is empty; correct it"),

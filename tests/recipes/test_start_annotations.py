@@ -97,7 +97,9 @@ def test_the_line_that_is_advised_decides_and_a_failed_run_says_what_to_do(
     mine.write_text(HEADER + line.replace(MOTORCYCLE, "n99999999") + "\n", "utf-8")
     with pytest.raises(ml.MLImagesError, match="is replaced in part: run again with overwrite=True"):
         ml.start(photos, classes=[given, mine], out=out, overwrite=True)
-    with pytest.raises(ml.MLImagesError, match=f"command that writes {out} has not finished: run it again, with"):
+    with pytest.raises(
+        ml.MLImagesError, match=f"command that writes {out} has not finished: run it again, with overwrite=True"
+    ):
         ml.show(out, "a")
 
     mine.write_text(HEADER + line.replace(MOTORCYCLE, BICYCLE) + "\n", "utf-8")

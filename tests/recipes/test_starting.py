@@ -13,6 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.locations import is_folder_name
 from mlimages_dataset.recipes.class_names import csv_of, row_of
 from mlimages_dataset.recipes.recipe import read_recipe
 from mlimages_dataset.recipes.starting import Said, beside_pictures, recipe_of, said_by
@@ -32,6 +33,14 @@ def test_every_path_is_read_again_as_it_was(photos: list[str], classes: str, lab
     assert list(read["vocabulary"]["classes"].values()) == [str(root / classes)]
     assert [one["files"] for one in read["annotations"]] == [[str(root / labels)]]
     assert read["vocabulary"].get("attach", False) == attach
+
+
+@given(st.lists(st.text("a:?*\u00e9 \U0001f600\n", max_size=120), min_size=1, max_size=4))
+def test_every_name_of_a_file_becomes_one_that_a_collection_can_have(stems: list[str]) -> None:
+    said = [Said(Path(f"/{number}") / f"{stem}.csv", True, "csv") for number, stem in enumerate(stems)]
+    found = [one["name"] for one in tomllib.loads(recipe_of([Path("/photos")], said))["annotations"]]
+    assert len(set(found)) == len(stems)
+    assert all(map(is_folder_name, found))
 
 
 def test_a_name_that_is_not_unicode_is_refused() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import mlimages_dataset as ml
+from mlimages_dataset.augment.tally import images_of_classes
 from mlimages_dataset.recipes.unseen import unnamed
 from tests.images.folders import picture
 
@@ -63,6 +64,33 @@ def test_a_listed_class_of_no_picture_is_told(photos: Path, classes: object, tex
     build = ml.start(photos, classes=classes, out=tmp_path / "build")
     assert len(told(build, UNSEEN)) == bool(text)
     assert all(one.startswith(text) for one in told(build, UNSEEN))
+
+
+@pytest.mark.parametrize(
+    ("classes", "n_read"),
+    [
+        ({"a": "dog", "b": "cat"}, 0),
+        ({"a": "dog", "b": "cat", "c": "horse"}, 1),
+        ({"a": "dog", "b": "cat", "c": "dog"}, 1),  # the table does not say which of two it was
+        ({"a": "dog", "b": "cat", "c": "qqq"}, 1),  # dropped
+    ],
+)
+def test_files_are_read_again_only_for_a_class_that_their_table_leaves_open(
+    photos: Path, classes: dict[str, str], n_read: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[object] = []
+
+    def counting(form: str, files: list[Path], *rest: Any, **options: Any) -> Any:
+        read.append(files)
+        return images_of_classes(form, files, *rest, **options)
+
+    monkeypatch.setattr("mlimages_dataset.recipes.unseen.images_of_classes", counting)
+    labels = pd.DataFrame({"image_id": ["dog/a", "cat/b"], "label": ["a", "b"]})
+    listed = pd.DataFrame({"id": list(classes), "name": list(classes.values())})
+    build = ml.start(photos, classes=[labels, listed], out=tmp_path / "build")
+    assert len(read) == n_read
+    assert len(told(build, UNSEEN)) == n_read
+    assert all(one.startswith("1 class of your lists: c") for one in told(build, UNSEEN))
 
 
 def test_folders_that_are_no_classes_by_their_names_are_told(photos: Path, tmp_path: Path) -> None:

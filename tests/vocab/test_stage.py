@@ -16,7 +16,6 @@ from mlimages_dataset.sources.class_lists import parse_tencent_dictionary
 from mlimages_dataset.tables.parquet import table_inputs, write_table
 from mlimages_dataset.tables.schemas import CATEGORIES, CLASS_COUNTS, MAPPING
 from mlimages_dataset.vocab.folder import categories_file, read_vocabulary, vocabulary_digests
-from mlimages_dataset.vocab.merging import OPEN_IMAGES_MINIMUM
 from mlimages_dataset.vocab.packaged import packaged_class_list, packaged_imagenet
 from mlimages_dataset.vocab.stage import (
     VocabularyFiles,
@@ -27,6 +26,7 @@ from mlimages_dataset.vocab.stage import (
     vocabulary_stage,
     write_vocabulary,
 )
+from mlimages_dataset.vocab.vocabulary import OPEN_IMAGES_MINIMUM
 
 if TYPE_CHECKING:
     from pathlib import Path

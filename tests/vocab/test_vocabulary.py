@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from mlimages_dataset.core.errors import VocabularyError
+from mlimages_dataset.core.errors import UsageError, VocabularyError
 from mlimages_dataset.sources.class_lists import TencentRow
 from mlimages_dataset.sources.classes import SourceClass
 from mlimages_dataset.vocab.findings import funnel, repeated_ids
 from mlimages_dataset.vocab.hierarchy import ROOTS
 from mlimages_dataset.vocab.merging import ClassList, merged_vocabulary, vocabulary_from_tencent
 from mlimages_dataset.vocab.reviewed import Edge, Reviewed, ReviewedCategory, ReviewedMatch
-from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, MappingRow, Vocabulary
+from mlimages_dataset.vocab.vocabulary import IMAGENET, OPEN_IMAGES, USUAL_MINIMUM, MappingRow, Vocabulary, refuse_names
 from tests import mini
 
 if TYPE_CHECKING:
@@ -409,3 +409,18 @@ def test_ancestors_of_the_mini_vocabulary(mini_vocabulary: Vocabulary, mini_word
         "animal",
         "object",
     }
+
+
+@given(
+    st.lists(st.sampled_from(["mine", "yours", "birds"]), unique=True),
+    st.dictionaries(st.sampled_from([IMAGENET, OPEN_IMAGES, "mine", "birds"]), st.sampled_from([0, 3, 650])),
+)
+def test_only_an_unusual_number_of_images_needs_its_list(own: list[str], minimum: dict[str, int]) -> None:
+    unlisted = [one for one in minimum if one not in own and minimum[one] != USUAL_MINIMUM.get(one)]
+    if not unlisted:
+        refuse_names([], own, minimum)
+        return
+    with pytest.raises(UsageError) as told:
+        refuse_names([], own, minimum)
+    assert repr(unlisted[0]) in told.value.what
+    assert told.value.remedy == (f"use one of {', '.join(own)}" if own else "pass a class list")

@@ -142,10 +142,13 @@ def test_a_new_process_takes_the_place_of_one_that_ended(survivor: int, ends: st
     """The other rank's process lives on, as in a notebook, and asks at once or when the first has long ended."""
     port = free_port()
     lives_on = started(survivor, 2, port, "-c", LIVES_ON.format(pause=pause))
-    for _ in range(2):
-        (replaced,) = ended([started(1 - survivor, 2, port, "-c", ENDS.format(ends=ends))])
-        assert replaced.code == 0, replaced.err
-    (last,) = ended([lives_on])
+    try:
+        for _ in range(2):
+            (replaced,) = ended([started(1 - survivor, 2, port, "-c", ENDS.format(ends=ends))])
+            assert replaced.code == 0, replaced.err
+        (last,) = ended([lives_on])
+    finally:
+        lives_on.kill()
     assert last.code == 0, last.err
     both = ["lives on", "new"] if survivor == 0 else ["new", "lives on"]
     assert last.out.count(str(both)) == 2

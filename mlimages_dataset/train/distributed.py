@@ -105,7 +105,7 @@ def process_group(device: torch.device, *, timeout_seconds: int) -> Iterator[Non
         store, this, n_of_all = _meeting(timeout)
         dist.init_process_group(
             "nccl" if device.type == "cuda" else "gloo",
-            store=store_of_this_start(store, this, n_of_all, timeout_seconds=timeout_seconds),
+            store=store,
             rank=this,
             world_size=n_of_all,
             timeout=timeout,
@@ -121,17 +121,27 @@ _meetings: dict[tuple[object, ...], tuple[Store, int, int]] = {}
 
 
 def _meeting(timeout: timedelta) -> tuple[Store, int, int]:
-    """Return the store of a job, this rank and the number of ranks; the same store at each call of a process.
+    """Return the store of this start, this rank and the number of ranks.
 
     A command forms groups one after the other. Without torchrun, rank 0 has the store: if that ended with the group, a
-    rank that leaves first would look for the next group in it, and lose its connection.
+    rank that leaves first would look for the next group in it, and lose its connection. So a process keeps the job's
+    store, until the connection is lost because another process took the place of rank 0's.
     """
     key = (os.getpid(), *(os.environ.get(name) for name in _ADDRESS))
-    if key not in _meetings:
-        _meetings[key] = next(rendezvous("env://", timeout=timeout))
-    store, this, n_of_all = _meetings[key]
+    if key in _meetings:
+        try:
+            return _start(*_meetings[key], timeout)
+        except dist.DistNetworkError:
+            del _meetings[key]
+    _meetings[key] = next(rendezvous("env://", timeout=timeout))
+    return _start(*_meetings[key], timeout)
+
+
+def _start(store: Store, this: int, n_of_all: int, timeout: timedelta) -> tuple[Store, int, int]:
+    """Return the part of the job's store that the ranks of this start share, this rank and the number of ranks."""
     store.set_timeout(timeout)
-    return store, this, n_of_all
+    own = store_of_this_start(store, this, n_of_all, timeout_seconds=timeout.total_seconds())
+    return own, this, n_of_all
 
 
 def store_of_this_start(store: Store, this: int, n_of_all: int, *, timeout_seconds: float) -> Store:

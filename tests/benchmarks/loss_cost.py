@@ -6,6 +6,10 @@ Each round runs every loss once, so that a busy machine slows all of them alike;
 the spread is that of the rounds. The ratio of processor time beside it leaves out what others took of the machine.
 Memory is measured apart, in a fresh process for each loss: how far its peak rises above what the logits, the
 targets and the logits' gradient take.
+
+The scores of concurrent softmax are compared with the plain difference of sums, which is lost in rounding where a
+class makes way to the largest ones, and with the product with a dense 1 - r. In `confident` that is so of all classes:
+the costliest case.
 """
 
 from __future__ import annotations
@@ -23,7 +27,9 @@ from torch import Tensor
 from torch.nn import functional
 
 from mlimages_dataset.train.losses.baseline_losses import BinaryCrossEntropyLoss
+from mlimages_dataset.train.losses.concurrent_softmax import CONCURRENT_SOFTMAX, concurrent_log_odds
 from mlimages_dataset.train.losses.ml_images import MLImagesLoss
+from mlimages_dataset.train.losses.pair_rates import RATES_KEY
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -99,6 +105,61 @@ def resident(field: str) -> int:
         return next(int(line.split()[1]) * 1024 for line in status if line.startswith(field))
 
 
+PAIRS_OF_CLASS = 50
+"""Mean number of classes to which a class has a rate, beside class 0."""
+SCORED_AT_A_TIME = 64
+
+
+def concurrent_scores(n_classes: int) -> dict[str, Callable[[Tensor], Tensor]]:
+    """Return ways to compute the log-odds of concurrent softmax by name, the peer first, and rates of 1 to class 0."""
+    generator = torch.Generator().manual_seed(0)
+    left, right = torch.randint(n_classes, (2, PAIRS_OF_CLASS * n_classes), generator=generator)
+    classes = torch.arange(1, n_classes)
+    pairs = torch.cat((torch.stack((left, right))[:, left != right], torch.stack((classes, 0 * classes))), 1)
+    shares = torch.cat((torch.full((pairs.shape[1] - n_classes + 1,), 0.05), torch.ones(n_classes - 1)))
+    summed = torch.sparse_coo_tensor(pairs, shares, (n_classes, n_classes), check_invariants=True).coalesce()
+    rates = torch.sparse_coo_tensor(summed.indices(), summed.values().clamp(max=1), summed.shape, check_invariants=True)
+    rates = rates.coalesce()
+    as_float64 = rates.to(torch.float64)
+
+    def difference(logits: Tensor) -> Tensor:
+        powers = (logits.double() - logits.double().amax(1, keepdim=True)).exp()
+        rivals = powers.sum(1, keepdim=True) - torch.sparse.mm(as_float64, powers.T).T - powers
+        return torch.log(powers / rivals.clamp(min=2e-16)).float()
+
+    def dense(logits: Tensor) -> Tensor:
+        powers = (logits.double() - logits.double().amax(1, keepdim=True)).exp()
+        kept = 1 - as_float64.to_dense()
+        return torch.log(powers / (powers @ kept.fill_diagonal_(0).T)).float()
+
+    state = {RATES_KEY: {"pairs": rates.indices(), "shares": rates.values()}}
+    return {
+        "plain difference": difference,
+        "concurrent_log_odds": lambda logits: concurrent_log_odds(logits, rates),
+        "the same, rates prepared once": CONCURRENT_SOFTMAX.scores(state, n_classes, None),
+        "dense product": dense,
+    }
+
+
+def print_cost_of_scores(logits: Tensor, rounds: int) -> None:
+    """Print the processor time of the scores as a ratio to the plain difference, the median of the rounds."""
+    confident = logits.clone()
+    confident[:, 0] += 60
+    ways = concurrent_scores(logits.shape[1])
+    for name, given in {"even": logits, "confident": confident}.items():
+        times = np.array([[_processor_seconds(way, given) for way in ways.values()] for _ in range(rounds + 1)])[1:]
+        ratios = np.median(times / times[:, :1], axis=0)
+        print(f"scores of concurrent softmax, {len(given)} images, {name}: median ms and ratio of CPU time")
+        for way, own, ratio in zip(ways, 1000 * np.median(times, axis=0), ratios, strict=True):
+            print(f"  {way:34} {own:7.1f} {ratio:6.2f}")
+
+
+def _processor_seconds(scores: Callable[[Tensor], Tensor], logits: Tensor) -> float:
+    before = time.process_time()
+    scores(logits)
+    return time.process_time() - before
+
+
 @click.command()
 @click.option("--images", "n_images", default=512, show_default=True)
 @click.option("--classes", "n_classes", default=11166, show_default=True)
@@ -126,6 +187,8 @@ def main(n_images: int, n_classes: int, rounds: int, thread_counts: tuple[int, .
                 for low, middle, high in np.quantile(own / peers, (0.25, 0.5, 0.75), axis=0).T
             )
             print(f"  {name:34} {1000 * np.median(own[:, 0]):7.1f} {ratios}")
+    torch.set_num_threads(1)
+    print_cost_of_scores(logits.detach()[:SCORED_AT_A_TIME], min(rounds, 5))
     print("peak memory above logits, targets, mask and gradient, in (B, C) matrices of float32")
     with multiprocessing.get_context("spawn").Pool(1, maxtasksperchild=1) as pool:
         for name in candidates:

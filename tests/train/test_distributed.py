@@ -15,7 +15,7 @@ from torch.distributed import TCPStore  # type: ignore[attr-defined]  # document
 
 from mlimages_dataset.core.errors import MLImagesError
 from mlimages_dataset.train.distributed import peer_errors, store_of_this_start
-from tests.train.processes import on_ranks
+from tests.train.processes import ended, free_port, on_ranks, started
 
 if TYPE_CHECKING:
     from torch.distributed.distributed_c10d import Store
@@ -106,3 +106,49 @@ def test_groups_follow_each_other_whichever_rank_leaves_first() -> None:
     for rank in on_ranks(2, "-c", LEAVES_LAST):
         assert rank.code == 0, rank.err
         assert rank.out.endswith("done\n")
+
+
+LIVES_ON = """
+import time
+from mlimages_dataset.core.errors import MLImagesError
+from mlimages_dataset.train.distributed import gathered, process_group
+import torch
+formed = 0
+while formed < 2:
+    try:
+        with process_group(torch.device("cpu"), timeout_seconds=60):
+            print(gathered("lives on"))
+            formed += 1
+            gathered("a peer may have ended")
+    except MLImagesError as error:
+        print(error)
+    time.sleep({pause})
+"""
+ENDS = """
+import os
+from mlimages_dataset.train.distributed import gathered, process_group
+import torch
+with process_group(torch.device("cpu"), timeout_seconds=60):
+    gathered("new")
+    {ends}
+"""
+
+
+@pytest.mark.parametrize(
+    ("survivor", "ends", "pause"),
+    [(1, 'gathered("done")', 3), (1, "os._exit(0)", 0), (0, "os._exit(0)", 0)],
+)
+def test_a_new_process_takes_the_place_of_one_that_ended(survivor: int, ends: str, pause: int) -> None:
+    """The other rank's process lives on, as in a notebook, and asks at once or when the first has long ended."""
+    port = free_port()
+    lives_on = started(survivor, 2, port, "-c", LIVES_ON.format(pause=pause))
+    try:
+        for _ in range(2):
+            (replaced,) = ended([started(1 - survivor, 2, port, "-c", ENDS.format(ends=ends))])
+            assert replaced.code == 0, replaced.err
+        (last,) = ended([lives_on])
+    finally:
+        lives_on.kill()
+    assert last.code == 0, last.err
+    both = ["lives on", "new"] if survivor == 0 else ["new", "lives on"]
+    assert last.out.count(str(both)) == 2

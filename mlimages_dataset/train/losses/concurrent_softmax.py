@@ -90,27 +90,76 @@ def concurrent_probabilities(logits: Tensor, rates: Tensor) -> Tensor:
 def concurrent_log_odds(logits: Tensor, rates: Tensor) -> Tensor:
     """Return log(sigma / (1 - sigma)) of the scores at inference, float32, shape (B, C); arguments as above.
 
-    It ascends with the score and, unlike that, still tells those apart that are nearly 0 or nearly 1. The rivals of a
-    class are summed without those that it makes way to: they may be larger by more than a float64 tells apart. That is
-    a matrix product with 1 - r, of B * C * C multiplications. A class without rivals has the odds of one whose rivals
-    are 708 below the largest logit.
+    It ascends with the score and, unlike that, still tells those apart that are nearly 0 or nearly 1, however far
+    logits lie apart. A class without rivals has the odds of one whose rivals are 708 below the smallest logit. There is
+    no gradient.
     """
-    z = logits.to(torch.float64)
-    z = z - z.amax(1, keepdim=True)
-    powers = z.exp()
-    classes = torch.arange(z.shape[1], device=z.device)
-    rivals = torch.cat([powers @ _rivalry(rates, some).T for some in classes.split(_CLASSES_AT_A_TIME)], 1)
-    return (z - rivals.clamp(min=torch.finfo(torch.float64).tiny).log()).to(torch.float32)
+    return _log_odds(logits, _concurrence(rates))
 
 
-_CLASSES_AT_A_TIME = 512
-"""Rows of a dense matrix of rates that are in memory together."""
+_LOST = 2.0**-23
+"""What is left of a difference of float64 sums is exact to 1e-6 if it is above this share of them."""
 
 
-def _rivalry(rates: Tensor, classes: Tensor) -> Tensor:
-    """Return 1 - r of some classes, 0 for a class itself, dense, float64, shape (len(classes), C)."""
-    kept = 1 - rates.index_select(0, classes).to_dense().to(torch.float64)
-    return kept.scatter_(1, classes[:, None], 0)
+def _concurrence(rates: Tensor) -> Tensor:
+    """Return the rates with r_ii = 1, as a class is no rival of itself: sparse COO float64, shape (C, C)."""
+    sparse = rates.to_sparse_coo().coalesce()
+    (left, right), classes = sparse.indices(), torch.arange(len(rates), device=rates.device)
+    apart = left != right
+    pairs = torch.cat((torch.stack((left, right))[:, apart], classes.expand(2, -1)), 1)
+    shares = torch.cat((sparse.values()[apart].to(torch.float64), torch.ones_like(classes, dtype=torch.float64)))
+    return torch.sparse_coo_tensor(pairs, shares, rates.shape, check_invariants=True).coalesce()
+
+
+def _log_odds(logits: Tensor, concurrence: Tensor) -> Tensor:
+    """Return `concurrent_log_odds`, by what `_concurrence` makes of the rates."""
+    z = logits.detach().to(torch.float64).T.contiguous()
+    return (z - torch.maximum(_log_rivals(z, concurrence), z.amin(0) - 708)).T.to(torch.float32)
+
+
+def _log_rivals(z: Tensor, concurrence: Tensor) -> Tensor:
+    """Return log sum_j (1 - r_ij) e^{z_j}, -inf for a class without rivals; both of shape (C, B).
+
+    A class makes way to few others, so the sum is that of all classes without sum_j r_ij e^{z_j}, a sparse product.
+    Where next to nothing is left of the difference, it is lost in rounding. But there the class makes way to all of the
+    largest classes, as a rival among them would leave more. These are added term by term, and the difference is taken
+    anew of the smaller classes, on their own scale. Each round leaves classes of at most 2^-22 of the round's sum.
+    """
+    log_sums = torch.full_like(z, -torch.inf)
+    classes, images = (torch.arange(n, device=z.device) for n in z.shape)
+    pending = _with_rivals(concurrence)[:, None].expand(z.shape)
+    while True:
+        top = z.amax(0).nan_to_num(neginf=0.0)
+        powers = (z - top).exp()
+        total = powers.sum(0)
+        rivals = total - torch.sparse.mm(concurrence, powers)
+        lost = pending & (rivals <= _LOST * total) & (total > 0)
+        found = torch.where(pending & ~lost, rivals, 0).log() + top
+        log_sums[classes[:, None], images] = log_sums[classes[:, None], images].logaddexp(found)
+        rows, columns = (lost.any(side).nonzero().squeeze(1) for side in (1, 0))
+        if not len(rows):
+            return log_sums
+        classes, images, pending = classes[rows], images[columns], lost[rows[:, None], columns]
+        concurrence = concurrence.index_select(0, rows).coalesce()
+        z, powers, top, total = z[:, columns], powers[:, columns], top[columns], total[columns]
+        large = powers >= (2 * _LOST * total).clamp(max=1)
+        of_large = torch.sparse.mm(_remainders(concurrence), powers * large)
+        found = torch.where(pending, of_large, 0).log() + top
+        log_sums[classes[:, None], images] = log_sums[classes[:, None], images].logaddexp(found)
+        z = z.masked_fill(large, -torch.inf)
+
+
+def _remainders(concurrence: Tensor) -> Tensor:
+    """Return 1 - r of the pairs of classes that have a rate."""
+    return torch.sparse_coo_tensor(
+        concurrence.indices(), 1 - concurrence.values(), concurrence.shape, is_coalesced=True, check_invariants=True
+    )
+
+
+def _with_rivals(concurrence: Tensor) -> Tensor:
+    """Return which classes do not wholly make way to all others, bool, shape (C,)."""
+    wholly = concurrence.indices()[0, concurrence.values() == 1]
+    return torch.bincount(wholly, minlength=len(concurrence)) < len(concurrence)
 
 
 def _make(run: Run, n_classes: int, rates: Tensor | None) -> ConcurrentSoftmaxLoss:
@@ -119,8 +168,8 @@ def _make(run: Run, n_classes: int, rates: Tensor | None) -> ConcurrentSoftmaxLo
 
 
 def _scores(state: State, n_classes: int, where: object) -> Change:
-    on_device = functools.cache(rates_of_state(state, n_classes, where=where).to)
-    return lambda logits: concurrent_log_odds(logits, on_device(logits.device))
+    on_device = functools.cache(_concurrence(rates_of_state(state, n_classes, where=where)).to)
+    return lambda logits: _log_odds(logits, on_device(logits.device))
 
 
 CONCURRENT_SOFTMAX = LossDefinition(

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, ClassVar
 import pyarrow as pa
 import torch
 
+from mlimages_dataset.core.errors import DataError
 from mlimages_dataset.evaluation.segmentation import Confusion
 from mlimages_dataset.loaders.label_maps import MappedImages, MapTransform
 from mlimages_dataset.sources.label_maps import VOC_CLASSES, png_of
@@ -43,6 +44,7 @@ if TYPE_CHECKING:
     from mlimages_dataset.train.tasks.task import RowsOf
 
 MEASURES = ("miou", "pixel_accuracy")
+_NO_PIXEL = "gives no pixel of these pictures a class"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,7 +65,7 @@ class PixelMeasures:
     @property
     def lacking(self) -> str:
         """See `Measures`."""
-        return "" if self.confusion.pixels.any() else "gives no pixel of these pictures a class"
+        return "" if self.confusion.pixels.any() else _NO_PIXEL
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,13 +87,16 @@ class Segmenting(OfImages):
     def data(self, run: Run, classes: Classes, *, training: bool) -> MappedImages:
         """See `Task`."""
         places = labelled_places(run, training=training)
-        return MappedImages(
+        data = MappedImages(
             places.images,
             places.labels,
             n_classes=len(classes),
             transform=self._transform(run.phase(0).image_size, training=training),
             seed=run.seed,
         )
+        if not data.rows_of_class.offsets[-1]:
+            raise DataError(_NO_PIXEL, where=places.labels, remedy="name maps with other values than 255")
+        return data
 
     def look(self, data: MappedImages, run: Run, phase: Phase, *, training: bool) -> None:
         """See `Task`."""

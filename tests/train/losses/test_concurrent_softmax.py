@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
 import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
 from torch.nn import functional
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.train.losses.concurrent_softmax import (
@@ -181,9 +184,23 @@ def test_rates_are_not_part_of_a_checkpoint_and_must_be_shares() -> None:
         ConcurrentSoftmaxLoss(torch.full((2, 2), 1.5))
 
 
-@pytest.mark.parametrize("gap", [1.0, 30.0, 36.0, 37.0, 100.0, 300.0])
-@pytest.mark.parametrize("dense", [True, False])
-def test_equation_5_holds_however_far_logits_lie_apart(gap: float, *, dense: bool) -> None:
+def log_odds_term_by_term(z: Floats, r: Floats) -> Floats:
+    """Return the log-odds of eq. 5, each sum of rivals taken in logarithms; a class is none of its own."""
+    with np.errstate(divide="ignore"):
+        terms = z[:, None, :] + np.log(1 - r)[None]
+    diagonal = np.arange(len(r))
+    terms[:, diagonal, diagonal] = -np.inf
+    sums: Floats = np.logaddexp.reduce(terms, axis=2)
+    return z - sums
+
+
+LAYOUTS = {"dense": torch.strided, "coo": torch.sparse_coo, "csr": torch.sparse_csr}
+
+
+@pytest.mark.parametrize("gap", [1.0, 12.0, 16.0, 17.0, 30.0, 36.0, 37.0, 100.0, 300.0, 700.0])
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.filterwarnings("ignore:Sparse CSR tensor support is in beta state")
+def test_equation_5_holds_however_far_logits_lie_apart(gap: float, layout: str) -> None:
     """The sum is taken in logarithms, term by term, and one logit is above all others by a gap, and one below."""
     rng = np.random.default_rng(int(gap))
     z = rng.standard_normal((N_CLASSES, N_CLASSES)) + gap * (np.eye(N_CLASSES) - np.roll(np.eye(N_CLASSES), 1, axis=1))
@@ -191,14 +208,71 @@ def test_equation_5_holds_however_far_logits_lie_apart(gap: float, *, dense: boo
     np.fill_diagonal(rates, 0)
     rates[:, -1] *= rates[:, -1] < 1  # so each class has a rival, but the last, which may have none
     rates[-1, 0] = 0
-    with np.errstate(divide="ignore"):
-        terms = z[:, None, :] + np.log(1 - rates)[None]
-    terms[:, np.arange(N_CLASSES), np.arange(N_CLASSES)] = -np.inf
-    expected = z - np.logaddexp.reduce(terms, axis=2)
-    given = torch.tensor(rates) if dense else torch.tensor(rates).to_sparse_coo()
-    np.testing.assert_allclose(concurrent_log_odds(torch.tensor(z), given).numpy(), expected, rtol=1e-5, atol=1e-5)
-    sigma = concurrent_probabilities(torch.tensor(z), given).double().numpy()
-    np.testing.assert_allclose(sigma, 1 / (1 + np.exp(-expected)), rtol=1e-4, atol=1e-30)
+    expected = log_odds_term_by_term(z, rates)
+    dense = torch.tensor(rates)
+    laid_out = dense if layout == "dense" else dense.to_sparse(layout=LAYOUTS[layout])
+    np.testing.assert_allclose(concurrent_log_odds(torch.tensor(z), laid_out).numpy(), expected, rtol=1e-6, atol=1e-6)
+    sigma = concurrent_probabilities(torch.tensor(z), laid_out).double().numpy()
+    np.testing.assert_allclose(sigma, np.exp(-np.logaddexp(0, -expected)), rtol=1e-4, atol=1e-30)
+
+
+@pytest.mark.parametrize("step", [0.1, 3.0, 15.0, 40.0, 700.0])
+def test_equation_5_holds_where_a_class_makes_way_to_all_that_are_larger(step: float) -> None:
+    """Each class makes way to all before it, wholly or nearly, and their logits descend in steps."""
+    rng = np.random.default_rng(0)
+    n = 40
+    rates = np.tril(rng.choice([1 - 2.0**-24, 1.0], (n, n), p=[0.1, 0.9]), -1)
+    rates[-1, :-1] = 1  # without rivals
+    z = np.stack([-step * np.arange(n), step * np.arange(n), rng.permutation(n) * step])
+    expected = log_odds_term_by_term(z, rates)
+    odds = concurrent_log_odds(torch.tensor(z), torch.tensor(rates)).numpy()
+    np.testing.assert_allclose(odds[:, :-1], expected[:, :-1], rtol=1e-6, atol=1e-6)
+    np.testing.assert_allclose(odds[:, -1], z[:, -1] - z.min(1) + 708, rtol=1e-6)
+
+
+@settings(deadline=None, max_examples=50)
+@given(st.integers(0, 2**32), st.sampled_from([1, 5, 20, 100]), st.sampled_from([0.1, 0.5, 0.9]))
+def test_equation_5_holds_at_random(seed: int, spread: float, density: float) -> None:
+    rng = np.random.default_rng(seed)
+    n = int(rng.integers(2, 30))
+    rates = rng.choice([0.3, 1 - 2.0**-20, 1.0], (n, n)) * (rng.random((n, n)) < density)
+    z = rng.standard_normal((4, n)) * spread
+    rates[np.arange(n), (np.arange(n) + 1) % n] = 0  # so each class has a rival
+    expected = log_odds_term_by_term(z, rates)
+    odds = concurrent_log_odds(torch.tensor(z), torch.tensor(rates)).numpy()
+    np.testing.assert_allclose(odds, expected, rtol=1e-6, atol=1e-6)
+
+
+class Largest(TorchDispatchMode):
+    """Keeps the number of entries of the largest dense tensor that any operation makes."""
+
+    entries = 0
+
+    def __torch_dispatch__(
+        self, func: Any, types: object, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
+    ) -> Any:
+        """Run the operation and look at what it makes."""
+        made = func(*args, **(kwargs or {}))
+        for tensor in made if isinstance(made, (tuple, list)) else (made,):
+            if isinstance(tensor, torch.Tensor) and tensor.layout == torch.strided:
+                self.entries = max(self.entries, tensor.numel())
+        return made
+
+
+@pytest.mark.parametrize("gap", [0.0, 100.0])
+def test_scores_take_no_dense_matrix_of_classes(gap: float) -> None:
+    n, n_images = 3000, 2
+    after = torch.arange(n - 1)
+    pairs = torch.stack((torch.cat((after, after + 1)), torch.cat((after + 1, after))))
+    rates = torch.sparse_coo_tensor(pairs, torch.ones(pairs.shape[1]), (n, n), check_invariants=True)
+    z = torch.zeros(n_images, n)
+    z[:, 7] += gap
+    with Largest() as largest:  # type: ignore[no-untyped-call]  # torch's
+        odds = concurrent_log_odds(z, rates)
+    # Class 7 and its neighbours make way to each other, so their rivals are those that are small.
+    expected = torch.tensor([-math.log(n - 3), gap - math.log(n - 3), -math.log(n - 3)])
+    torch.testing.assert_close(odds[:, 6:9], expected.expand(n_images, -1))
+    assert largest.entries <= 2 * n * max(n_images, 3)
 
 
 def test_a_class_without_rivals_is_certain_and_its_log_odds_are_finite() -> None:

@@ -105,14 +105,21 @@ def test_labels_of_which_none_is_present_are_refused(photographs: Photographs, t
     assert not (tmp_path / "fit.pt").exists()
 
 
-def test_maps_in_which_no_pixel_counts_are_not_measured(tmp_path: Path) -> None:
+def test_maps_in_which_no_pixel_counts_are_neither_learnt_nor_measured(tmp_path: Path) -> None:
     shapes = write_shapes(tmp_path / "shapes", 2, sides=(64, 65))
     run = run_file(tmp_path, "segmentation", "miou")
-    words = ["pretrain", run, "--images", shapes.images, "--labels", shapes.maps, "--out", tmp_path / "out"]
-    assert CliRunner().invoke(main, list(map(str, words))).exit_code == 0
+    words = ["pretrain", run, "--images", shapes.images, "--out", tmp_path / "out", "--labels"]
+    assert CliRunner().invoke(main, list(map(str, [*words, shapes.maps]))).exit_code == 0
     (tmp_path / "empty").mkdir()
     for path in shapes.maps.glob("*.png"):
         with Image.open(path) as image:
             Image.new("L", image.size, 255).save(tmp_path / "empty" / path.name)
     applied = ["evaluate", tmp_path / "out", "--images", shapes.images, "--workers", 0, "--device", "cpu"]
     assert "empty: gives no pixel of these pictures a class" in refused(1, [*applied, "--labels", tmp_path / "empty"])
+    words[words.index("--out") + 1] = tmp_path / "other"
+    for given in ([tmp_path / "empty"], [shapes.maps, "--validation-labels", tmp_path / "empty"]):
+        said = refused(1, [*words, *given])
+        assert "empty: gives no pixel of these pictures a class; name maps with other values than 255" in said
+    one, *_ = sorted(shapes.maps.glob("*.png"))
+    (tmp_path / "empty" / one.name).write_bytes(one.read_bytes())
+    assert CliRunner().invoke(main, list(map(str, [*words, tmp_path / "empty"]))).exit_code == 0

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER
 from mlimages_dataset.augment.annotation_counts import shown_class
+from mlimages_dataset.augment.labels_stage import LABELS_STAGE
 from mlimages_dataset.core.documents import written_csv
 from mlimages_dataset.core.listed import first_of
 from mlimages_dataset.recipes.pictures import PICTURES
 from mlimages_dataset.recipes.starting import PHOTOS
+from mlimages_dataset.sources.folders import PARTS_TO_TEST
 from mlimages_dataset.vocab.findings import WHY_BARE
 from mlimages_dataset.vocab.folder import VOCABULARY
 
@@ -32,6 +34,8 @@ _MAY_BE = {".xml": "voc, cvat", ".json": "coco, labelme", ".txt": "yolo"}
 _BETWEEN = ";|,/+&"
 """Signs that may stand between labels of a cell, the usual ones first."""
 _SEVERAL = re.compile(r"\w\s*[;|]\s*\w")
+_COPY = "a copy of recipe.toml, and build that into another folder: mlimages-build run COPY --out FOLDER"
+_IMAGES_PER_VALIDATION_IMAGE = 10
 _UNFIT, _UNSURE = "class that fits nothing", "class whose meaning is not sure"
 
 
@@ -64,6 +68,8 @@ def decisions(outcomes: Mapping[str, StageOutcome[Any]]) -> list[Decision]:
             found += _of_vocabulary(outcome.summary, annotated)
         elif stage == PICTURES:
             found += _of_pictures(outcome.summary)
+            n_validation = outcomes[LABELS_STAGE].summary.val.images if LABELS_STAGE in outcomes else 0
+            found += _of_splits(outcome.summary, n_validation)
         elif stage.startswith(f"{ANNOTATIONS_FOLDER}/"):
             found += _of_annotations(stage.removeprefix(f"{ANNOTATIONS_FOLDER}/"), outcome.summary)
     return found
@@ -117,8 +123,7 @@ def _of_joined(source: str, names: Sequence[str]) -> Iterator[Decision]:
         key = json.dumps(source, ensure_ascii=False)
         text = (
             f"{_number(n, 'label')} of {source} with {sign!r}, such as {first!r}: if it stands between several labels "
-            f'of a cell, write separator = "{sign}" below name = {key} into a copy of '
-            "recipe.toml, and build that into another folder: mlimages-build run COPY --out FOLDER"
+            f'of a cell, write separator = "{sign}" below name = {key} into {_COPY}'
         )
         yield Decision("several labels in a cell", text)
 
@@ -190,12 +195,6 @@ def _of_pictures(summary: PicturesSummary) -> Iterator[Decision]:
         told += [f"{n_others:,} files of other suffixes"] if n_others else []
         told += [_names(first, summary.unread - n_of_suffix)] if first else []
         yield Decision("files that are no picture", f"{_number(summary.unread, 'file')}: {', '.join(told)}")
-    if summary.splits:
-        text = (
-            f"the pictures lie in {', '.join(summary.splits)}, and this build divides all of them anew into training "
-            "and validation images: to keep those of a test apart, start with the folders of the others alone"
-        )
-        yield Decision("folders of splits", text)
     if summary.repeated:
         first = [f"{one.image_id} ({one.detail})" for one in summary.first_repeated]
         text = f"{_number(summary.repeated, 'picture')}, of which only the labels are kept: rename one of each two"
@@ -216,6 +215,24 @@ def _of_pictures(summary: PicturesSummary) -> Iterator[Decision]:
         likely = [f"{shown_class(stated)} may be {shown_class(picture)}" for stated, picture in summary.likely]
         meant = f"; {_names(likely)}: write ids as the pictures have them" if likely else ""
         yield Decision("labels without a picture", f"{_number(summary.without_picture, 'image')}: {shown}{meant}")
+
+
+def _of_splits(summary: PicturesSummary, n_validation: int) -> Iterator[Decision]:
+    """Yield that a build does not keep the folders in which its pictures are divided, and what it does instead."""
+    if not summary.splits:
+        return
+    tests = " and ".join(one for one in summary.splits if re.fullmatch(PARTS_TO_TEST, one, re.IGNORECASE))
+    apart = f"to keep those in {tests} apart, start with the folders of the others alone"
+    lie = f"the pictures lie in {', '.join(summary.splits)}, and"
+    if n_validation:
+        text = f"{lie} this build draws its {_number(n_validation, 'validation image')} from all of them: {apart}"
+    else:
+        asked = max(1, summary.labelled // _IMAGES_PER_VALIDATION_IMAGE)
+        text = (
+            f"{lie} all of them are training images of this build, also those in {tests}: {apart}; to draw validation "
+            f"images from all of them, write the lines [labels] and validation_images = {asked} at the end of {_COPY}"
+        )
+    yield Decision("folders of splits", text)
 
 
 def _number(n: int, what: str) -> str:

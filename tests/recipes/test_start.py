@@ -331,11 +331,24 @@ def test_pictures_of_one_id_are_told_as_such_and_names_of_any_kind_are_joined(tm
     assert {"dog/1", "dog/a\tb", "dog/c\nd", "tabby cat/ÿ"} <= set(labels_of(built)["image_id"])
 
 
-def test_it_is_told_that_the_splits_of_folders_are_not_kept(tmp_path: Path) -> None:
+def test_it_is_told_that_the_splits_of_folders_are_not_kept_and_how_to_draw_validation_images(tmp_path: Path) -> None:
     for number, name in enumerate(("train/dog/a", "train/cat/b", "test/dog/c")):
         (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "photos" / f"{name}.jpg").write_bytes(picture(number))
-    (told,) = ml.start(tmp_path / "photos", out=tmp_path / "all").decisions
+    built = ml.start(tmp_path / "photos", out=tmp_path / "all")
+    (told,) = built.decisions
     assert told.kind == "folders of splits"
-    assert told.text.startswith("the pictures lie in test, train, and this build divides all of them anew")
+    assert told.text.startswith("the pictures lie in test, train, and all of them are training images of this build")
+    assert "also those in test: to keep those in test apart" in told.text
+    assert built.labels.summary is not None
+    assert (built.labels.summary.train.images, built.labels.summary.val.images) == (3, 0)
+    lines = "[labels]\nvalidation_images = 1\n"
+    assert lines.strip().replace("\n", " and ") in told.text
+    own = (tmp_path / "all" / "recipe.toml").read_text("utf-8")
+    (tmp_path / "copy.toml").write_text(own + lines, "utf-8")
+    drawn = ml.run(tmp_path / "copy.toml", out=tmp_path / "drawn")
+    assert drawn.labels.summary is not None
+    assert drawn.labels.summary.val.images == 1
+    (told,) = drawn.decisions
+    assert told.text.startswith("the pictures lie in test, train, and this build draws its 1 validation image from all")
     assert ml.start(tmp_path / "photos" / "train", out=tmp_path / "train").decisions == ()

@@ -11,11 +11,13 @@ import numpy as np
 import pyarrow as pa
 
 from mlimages_dataset.core.errors import DataError, UsageError
+from mlimages_dataset.core.listed import first_of
 from mlimages_dataset.core.locations import system_errors
 from mlimages_dataset.images.check import Inspection
 from mlimages_dataset.images.index import ImageIndex, image_parts, saved_rows, stored_picture
 from mlimages_dataset.images.members import Member, held
 from mlimages_dataset.images.statuses import Status
+from mlimages_dataset.pipeline.records import read_manifest
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Mapping
@@ -30,6 +32,8 @@ CAPTIONS_FILE = "captions.csv"
 """The captions beside pictures: the columns image_id and caption."""
 LABELS_HEADER = ("image_id", "label", "confidence")
 CAPTIONS_HEADER = ("image_id", "caption")
+_IMAGES = "images"
+_LISTED = 3
 
 
 def holds_own_images(folder: Location) -> bool:
@@ -38,6 +42,23 @@ def holds_own_images(folder: Location) -> bool:
         return ImageIndex.recognises(folder) and bool(image_parts(folder))
     except (UsageError, DataError):  # another's manifest, or of another stage
         return False
+
+
+def refuse_no_pictures(folder: Location) -> None:
+    """Raise `UsageError` for a folder that we wrote and that is none of pictures: a build, labels, an export.
+
+    Its figures and tables would be read as pictures and what belongs to them.
+    """
+    try:
+        stages = read_manifest(folder).stages
+    except (UsageError, DataError):  # it has none, or another's
+        return
+    if not stages:
+        return
+    if not holds_own_images(folder / _IMAGES):
+        what = f"holds no pictures, but what mlimages-build wrote: {first_of(stages, _LISTED)}"
+        raise UsageError(what, where=folder, remedy="name the folder, archive or shards of the pictures themselves")
+    raise UsageError("is a build, not a folder of pictures", where=folder, remedy=f"name {folder / _IMAGES}")
 
 
 def own_members(folder: Location, *, most_bytes: int) -> Iterator[Member]:

@@ -80,7 +80,9 @@ def unused_labels(n_labels: int, tables: Sequence[str]) -> Decision:
     says, move = ("says", "that file") if len(tables) == 1 else ("say", "these files")
     told = f"{_number(n_labels, 'label')} by folders or files beside pictures"
     why = f"{_names(tables)}, in the folder itself, {says} what pictures show"
-    remedy = f"to use the folders' names, move {move} out of the folder and run this again with --overwrite"
+    remedy = (
+        f"to use the folders' names, move {move} out of the folder and run this again with --overwrite (overwrite=True)"
+    )
     return Decision("folders whose names are not used", f"{told}; {why}; {remedy}")
 
 

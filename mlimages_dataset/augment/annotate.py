@@ -230,7 +230,7 @@ def _nothing_kept(summary: AnnotationSummary, given: AnnotatedFiles, vocabulary:
         + (f", {summary.below_confidence:,} below the least confidence" if summary.below_confidence else "")
         + first,
         where=given.files[0],
-        remedy="lower the least confidence (--min-confidence; in a recipe min_confidence)"
+        remedy="lower --min-confidence of annotate (min_confidence in a recipe)"
         if summary.below_confidence >= max(1, summary.unknown, summary.dropped, summary.malformed)
         else hint_on(summary, vocabulary)
         or "check the format, and that the labels are wnids or ids of the vocabulary's class lists",

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.augment.annotation_counts import AnnotationSummary
     from mlimages_dataset.pipeline.records import StageOutcome
-    from mlimages_dataset.recipes.pictures import PicturesSummary
+    from mlimages_dataset.recipes.pictures import PicturesSummary, Unread
     from mlimages_dataset.vocab.findings import Loss
     from mlimages_dataset.vocab.stage import VocabularySummary
 
@@ -36,6 +36,7 @@ _BETWEEN = ";|,/+&"
 _SEVERAL = re.compile(r"\w\s*[;|]\s*\w")
 _COPY = "a copy of recipe.toml, and build that into another folder: mlimages-build run COPY --out FOLDER"
 _IMAGES_PER_VALIDATION_IMAGE = 10
+_UNREAD = "files that are no picture that can be read"
 _UNFIT, _UNSURE = "class that fits nothing", "class whose meaning is not sure"
 
 
@@ -186,7 +187,7 @@ def _of_annotations(name: str, summary: AnnotationSummary) -> Iterator[Decision]
 
 def _of_pictures(summary: PicturesSummary) -> Iterator[Decision]:
     if summary.unread:
-        first = [f"{one.image_id} ({one.status.replace('_', ' ')}: {one.detail})" for one in summary.first_unread]
+        first = [_of_file(one) for one in summary.first_unread]
         n_of_suffix = sum(n for _, n, _ in summary.unread_of_suffix)
         told = [
             f"{n:,} files {suffix} such as {name}"
@@ -196,7 +197,7 @@ def _of_pictures(summary: PicturesSummary) -> Iterator[Decision]:
         n_others = sum(n for _, n, _ in summary.unread_of_suffix[_SHOWN_NAMES:])
         told += [f"{n_others:,} files of other suffixes"] if n_others else []
         told += [_names(first, summary.unread - n_of_suffix)] if first else []
-        yield Decision("files that are no picture", f"{_number(summary.unread, 'file')}: {', '.join(told)}")
+        yield Decision(_UNREAD, f"{_number(summary.unread, 'file')}: {', '.join(told)}")
     if summary.repeated:
         first = [f"{one.image_id} ({one.detail})" for one in summary.first_repeated]
         text = f"{_number(summary.repeated, 'picture')}, of which only the labels are kept: rename one of each two"
@@ -217,6 +218,15 @@ def _of_pictures(summary: PicturesSummary) -> Iterator[Decision]:
         likely = [f"{shown_class(stated)} may be {shown_class(picture)}" for stated, picture in summary.likely]
         meant = f"; {_names(likely)}: write ids as the pictures have them" if likely else ""
         yield Decision("labels without a picture", f"{_number(summary.without_picture, 'image')}: {shown}{meant}")
+
+
+def _of_file(one: Unread) -> str:
+    """Return a file that is no picture that can be read, by its name, with what is wrong with it."""
+    why, _, file = one.detail.rpartition("file ")
+    is_named = why in {"", "; "} or why.endswith("; ")
+    name, detail = (file, why.removesuffix("; ")) if is_named and file.startswith(one.image_id) else ("", one.detail)
+    status = one.status.replace("_", " ")
+    return f"{name or one.image_id} ({status}: {detail})" if detail else f"{name or one.image_id} ({status})"
 
 
 def _of_splits(summary: PicturesSummary, n_validation: int) -> Iterator[Decision]:

@@ -20,6 +20,8 @@ _WITHIN = (str(Path(__file__).parents[1]), str(contextlib.__file__))
 """Where the files of this package begin, and what stands between two of its frames."""
 _SWITCHES = {name: f"{name}=True" for name in ("overwrite", "attach", "narrower", "predictions")}
 _OPTION = re.compile(r"--([a-z]+(?:-[a-z]+)*)(?: (all|listed|csv)\b)?")
+_FUNCTIONS = {"vocab": "build_vocabulary", "annotate": "annotate", "start": "start"}
+_OF_COMMAND = re.compile(r"(--[a-z-]+(?: [a-z]+| '.')?) of (vocab|annotate|start)\b")
 _COLUMNS = re.compile(r"--columns (\w+=\w+(?:,\w+=\w+)*)")
 
 
@@ -36,6 +38,8 @@ def in_python(text: str) -> str:
 
     >>> in_python("pass --overwrite, lower --min-confidence, or try --ancestors all")
     'pass overwrite=True, lower min_confidence, or try ancestors="all"'
+    >>> in_python("with --narrower of vocab, or narrower = true in a recipe")
+    'with narrower=True of build_vocabulary, or narrower = true in a recipe'
     >>> in_python("--columns image_id=path,label=class")
     "columns={'image_id': 'path', 'label': 'class'}"
     """
@@ -47,7 +51,8 @@ def in_python(text: str) -> str:
     def columns(option: re.Match[str]) -> str:
         return f"columns={dict(pair.split('=') for pair in option[1].split(','))}"
 
-    return _OPTION.sub(argument, _COLUMNS.sub(columns, text))
+    told = _COLUMNS.sub(columns, _OF_COMMAND.sub(lambda said: f"{said[1]} of {_FUNCTIONS[said[2]]}", text))
+    return _OPTION.sub(argument, told)
 
 
 @contextlib.contextmanager

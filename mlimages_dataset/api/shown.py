@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping  # noqa: TC003 - the encoder reads it
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -25,9 +26,14 @@ class ShownLabel:
     origin: str
     why: str
 
-    def line(self) -> str:
-        """Return the label as a line."""
-        name = self.name.partition(",")[0]
+    @property
+    def first(self) -> str:
+        """The first name of its category."""
+        return self.name.partition(",")[0]
+
+    def line(self, *, with_wnid: bool = False) -> str:
+        """Return the label as a line; with the wnid, to tell its category from another of the same name."""
+        name = f"{self.first} ({self.wnid})" if with_wnid else self.first
         if self.confidence == 0:
             return f"not {name}: {self.why}"
         return f"{name}{'' if self.confidence == 1 else f' {self.confidence:.2f}'}, {self.why}"
@@ -64,7 +70,9 @@ class ShownImage:
             yield f"  picture: {self.file}" + (f", from byte {self.offset:,}" if self.offset >= 0 else "")
         present = [one for one in self.labels if one.confidence > 0]
         absent = [one for one in self.labels if one.confidence == 0]
-        yield from (f"  {one.line()}" for one in (*present, *absent[:_SHOWN_ABSENCES]))
+        n_of_name = Counter(one.first for one in self.labels)
+        shown = (*present, *absent[:_SHOWN_ABSENCES])
+        yield from (f"  {one.line(with_wnid=n_of_name[one.first] > 1)}" for one in shown)
         if len(absent) > _SHOWN_ABSENCES:
             yield f"  and {len(absent) - _SHOWN_ABSENCES:,} more absent categories"
 

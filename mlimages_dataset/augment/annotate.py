@@ -208,10 +208,10 @@ def _refuse_unplaced(counts: AnnotationCounts, rejects: RejectLog, given: Annota
         rows = "1 row" if n_unplaced == 1 else f"{n_unplaced:,} rows"
         first = next((f". The first such row is {row}" for row in rejects.unplaced), "")
         raise DataError(
-            f"has {rows} that cannot be used and whose image is unknown: with --complete, a class that such a row "
-            f"states as present could become absent{first}",
+            f"has {rows} that cannot be used and whose image is unknown: in a complete collection, a class that such a "
+            f"row states as present could become absent{first}",
             where=given.files[0],
-            remedy="correct or remove such rows, or leave out --complete",
+            remedy="correct or remove such rows, or leave out --complete (in a recipe complete = true)",
         )
 
 
@@ -230,7 +230,7 @@ def _nothing_kept(summary: AnnotationSummary, given: AnnotatedFiles, vocabulary:
         + (f", {summary.below_confidence:,} below the least confidence" if summary.below_confidence else "")
         + first,
         where=given.files[0],
-        remedy="lower --min-confidence"
+        remedy="lower --min-confidence of annotate (min_confidence in a recipe)"
         if summary.below_confidence >= max(1, summary.unknown, summary.dropped, summary.malformed)
         else hint_on(summary, vocabulary)
         or "check the format, and that the labels are wnids or ids of the vocabulary's class lists",
@@ -263,7 +263,8 @@ def hint_on_labels(unknown: Sequence[str], vocabulary: Vocabulary) -> str:
     """Return what unknown labels are, as `hint_on`."""
     for label in unknown:
         if sign := next((one for one in ";|," if _are_names(label.split(one), vocabulary)), ""):
-            return f"{label!r} is several names: say what stands between labels (--separator {sign!r})"
+            told = f"say what stands between labels (--separator {sign!r} of annotate, or separator in a recipe)"
+            return f"{label!r} is several names: {told}"
         if named := vocabulary.named(label):
             kind, wnid = "a name", vocabulary.categories[named[0]].wnid
         elif is_whole(label) and int(label) < len(vocabulary):

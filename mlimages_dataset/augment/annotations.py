@@ -13,7 +13,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.compute as pc
 
-from mlimages_dataset.augment.malformed import log_malformed, refuse_another_scale, unusable
+from mlimages_dataset.augment.malformed import OF_NO_CLASS, log_malformed, refuse_another_scale, unusable
 from mlimages_dataset.core.compiled import compiled
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.core.image_ids import are_ids, image_ids
@@ -336,7 +336,7 @@ def lookup_table(lookup: Mapping[str, int], broader: Collection[str] = ()) -> pa
 
 
 def raw_classes(
-    shown: Shown, piece: Piece, log: RejectLog
+    shown: Shown, piece: Piece, log: RejectLog, *, absent: bool = False
 ) -> tuple[pa.StringArray | pa.DictionaryArray, pa.DictionaryArray]:
     """Return the image and the class of each statement of a block that says a class is present, perhaps repeated.
 
@@ -346,20 +346,21 @@ def raw_classes(
         shown: the block, as `Source.observe` yields it.
         piece: where it comes from.
         log: counts statements that cannot be used, and lists the first.
+        absent: take those that say a class is absent too.
 
     Raises:
         DataError: confidences have another scale than 0 to 1.
     """
     if isinstance(shown, pa.RecordBatch):
         rows = pa.Table.from_batches([shown])
-        chosen = pc.greater(rows["confidence"], 0)
+        chosen = _says_of_class(rows, absent=absent)
     else:
         rows = _rows(shown)
         refuse_another_scale(shown, rows, piece, log)
         bad = unusable(rows)
         log_malformed(shown, rows, piece, log, bad)
         log.n_malformed += int(np.count_nonzero(bad))
-        chosen = pc.and_not(pc.fill_null(pc.greater(rows["confidence"], 0), False), arrow_of(bad))
+        chosen = pc.and_not(pc.fill_null(_says_of_class(rows, absent=absent), False), arrow_of(bad))
     if not pc.all(chosen).as_py():
         rows = rows.filter(chosen)
     names, classes = (rows[name].combine_chunks() for name in ("image_id", "class_id"))
@@ -367,6 +368,13 @@ def raw_classes(
         return names, classes.dictionary_encode()
     numbers, distinct = numbered_texts(names)
     return pa.DictionaryArray.from_arrays(arrow_of(numbers), image_ids(distinct)), classes.dictionary_encode()
+
+
+def _says_of_class(rows: pa.Table, *, absent: bool) -> pa.ChunkedArray:
+    """Return which rows say that a class is present, or where wanted that it is absent; null where neither is clear."""
+    if not absent:
+        return pc.greater(rows["confidence"], 0)
+    return pc.and_not(pc.greater_equal(rows["confidence"], 0), pc.is_in(rows["class_id"], OF_NO_CLASS))
 
 
 def _rows(connection: duckdb.DuckDBPyConnection) -> pa.Table:

@@ -23,7 +23,8 @@ if TYPE_CHECKING:
     from mlimages_dataset.sources.pieces import Piece
 
 NO_IMAGE, NO_CLASS, NO_CONFIDENCE = "no image id", "no class", "no confidence from 0 to 1"
-_OF_NO_CLASS = texts([LISTED, DOUBTED])
+OF_NO_CLASS = texts([LISTED, DOUBTED])
+"""The classes of statements that name none."""
 _LINE = NUMBERS[0]
 _LOOKED_AT = 1 << 10
 """Characters of a row in which its confidence is looked for."""
@@ -125,7 +126,7 @@ def unusable(rows: pa.Table) -> NDArray[np.bool_]:
         found[some] = True
     at = np.flatnonzero(found)
     if len(at):
-        of_none = pc.is_in(rows["class_id"].take(arrow_of(at)), _OF_NO_CLASS)
+        of_none = pc.is_in(rows["class_id"].take(arrow_of(at)), OF_NO_CLASS)
         found[at[of_none.to_numpy(zero_copy_only=False)]] = False
     return found
 

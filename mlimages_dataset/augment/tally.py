@@ -114,7 +114,13 @@ def tally(
 
 
 def images_of_classes(
-    form: str, files: Sequence[Location], out: Location, *, layout: Layout | None = None, mapper: Mapper = map
+    form: str,
+    files: Sequence[Location],
+    out: Location,
+    *,
+    layout: Layout | None = None,
+    absent: bool = False,
+    mapper: Mapper = map,
 ) -> tuple[Counter[str], RejectLog]:
     """Return the number of images of each class of a source, and the rows that cannot be used.
 
@@ -123,6 +129,7 @@ def images_of_classes(
         files: the files themselves.
         out: a path, beside which there is room for a while.
         layout: what the user states of the files, if anything.
+        absent: count also the images that are said to lack a class.
         mapper: runs parts.
 
     Raises:
@@ -135,7 +142,7 @@ def images_of_classes(
     counted: Counter[str] = Counter()
     with scratch_folder(out) as scratch:
         salts = (secrets.token_hex(8), secrets.token_hex(8))
-        note = functools.partial(_note_classes, form=form, out=scratch, salts=salts, n_buckets=n_buckets)
+        note = functools.partial(_note_classes, form=form, out=scratch, salts=salts, n_buckets=n_buckets, absent=absent)
         found = list(mapper(note, enumerate(pieces)))
         rejects = joined_rejects((piece.start, log) for piece, (_, log) in zip(pieces, found, strict=True))
         notes = tuple(path for paths, _ in found for path in paths)
@@ -160,7 +167,7 @@ def _bytes_of(piece: Piece) -> int:
 
 
 def _note_classes(
-    numbered: tuple[int, Piece], *, form: str, out: Location, salts: tuple[str, str], n_buckets: int
+    numbered: tuple[int, Piece], *, form: str, out: Location, salts: tuple[str, str], n_buckets: int, absent: bool
 ) -> tuple[tuple[Location, ...], RejectLog]:
     """Write the classes of a numbered piece's images, one file per block, and return the files and the rejects.
 
@@ -172,7 +179,7 @@ def _note_classes(
     with connection_if_needed(out, piece.path) as connect:
         for block in source_named(form).observe(connect, piece, rejects):
             path = out / f"{PARTIAL_PREFIX}note-{number:05d}-{len(written):05d}"
-            images, classes = raw_classes(block, piece, rejects)
+            images, classes = raw_classes(block, piece, rejects, absent=absent)
             if len(images):
                 _write_notes(path, images, classes, salts, n_buckets)
                 written.append(path)

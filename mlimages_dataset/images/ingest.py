@@ -16,7 +16,7 @@ from mlimages_dataset.core.links import below
 from mlimages_dataset.core.locations import as_text
 from mlimages_dataset.images.archives import archive_file_members, folder_members, with_masks_of_archive
 from mlimages_dataset.images.check import Inspection, Limits, inspect
-from mlimages_dataset.images.own_members import holds_own_images, own_members
+from mlimages_dataset.images.own_members import holds_own_images, own_members, refuse_no_pictures
 from mlimages_dataset.images.parquet_store import ParquetStore
 from mlimages_dataset.images.resize import ResizeOptions, resized
 from mlimages_dataset.images.statuses import Status
@@ -82,7 +82,8 @@ def members_of(source: Location, form: Form, limits: Limits, class_ids: tuple[st
         raise UsageError(
             "is neither a folder, nor a tar or zip archive, TFRecord or Parquet file by its suffix",
             where=source,
-            remedy="check its name, or pass --format tfrecords",
+            remedy="check its name; TFRecord files of any name are read by mlimages-build images ingest --format "
+            "tfrecords",
         )
 
 
@@ -97,6 +98,7 @@ def _folder_members(folder: Location, limits: Limits) -> Iterator[Member]:
     if holds_own_images(folder):
         yield from own_members(folder, most_bytes=limits.bytes)
     elif (folder / MANIFEST_NAME).is_file():
+        refuse_no_pictures(folder)
         yield from folder_members(folder, most_bytes=limits.bytes)
     elif TarStore.recognises(folder):
         for shard, path in TarStore.shards_of(folder):

@@ -13,11 +13,13 @@ import pyarrow.compute as pc
 from pyarrow import csv as arrow_csv
 
 from mlimages_dataset.core.errors import DataError, UsageError
-from mlimages_dataset.core.locations import decoded_bytes, reason, unpacked
+from mlimages_dataset.core.listed import first_of
+from mlimages_dataset.core.locations import decoded_bytes, reason, system_errors, unpacked
 from mlimages_dataset.images.check import Inspection
 from mlimages_dataset.images.index import ImageIndex, image_parts, saved_rows, stored_picture
 from mlimages_dataset.images.members import Member, held
 from mlimages_dataset.images.statuses import Status
+from mlimages_dataset.pipeline.records import read_manifest
 from mlimages_dataset.sources.delimited import delimiter_of, has_padding, read_header
 from mlimages_dataset.tables.arrays import arrow_of, numpy_of, texts
 from mlimages_dataset.tables.confidences import of_texts
@@ -39,6 +41,8 @@ _WITHOUT_CONFIDENCE = 2
 """Columns that are read of a file that states none."""
 _BLOCK_BYTES = 1 << 25
 """A line is at most so long; what stands beside a picture has at most half of it."""
+_IMAGES = "images"
+_LISTED = 3
 
 
 def holds_own_images(folder: Location) -> bool:
@@ -47,6 +51,23 @@ def holds_own_images(folder: Location) -> bool:
         return ImageIndex.recognises(folder) and bool(image_parts(folder))
     except (UsageError, DataError):  # another's manifest, or of another stage
         return False
+
+
+def refuse_no_pictures(folder: Location) -> None:
+    """Raise `UsageError` for a folder that we wrote and that is none of pictures: a build, labels, an export.
+
+    Its figures and tables would be read as pictures and what belongs to them.
+    """
+    try:
+        stages = read_manifest(folder).stages
+    except (UsageError, DataError):  # it has none, or another's
+        return
+    if not stages:
+        return
+    if not holds_own_images(folder / _IMAGES):
+        what = f"holds no pictures, but what mlimages-build wrote: {first_of(stages, _LISTED)}"
+        raise UsageError(what, where=folder, remedy="name the folder, archive or shards of the pictures themselves")
+    raise UsageError("is a build, not a folder of pictures", where=folder, remedy=f"name {folder / _IMAGES}")
 
 
 def own_members(folder: Location, *, most_bytes: int) -> Iterator[Member]:

@@ -19,6 +19,7 @@ from mlimages_dataset.images.check import Inspection, Limits
 from mlimages_dataset.images.ingest import (
     BROKEN_MASK,
     CHUNK_MEMBERS,
+    Checked,
     Form,
     checked,
     ids_of,
@@ -63,6 +64,17 @@ if TYPE_CHECKING:
 INGEST = "ingest"
 """The name of the stage."""
 _ENDS_BYTES = 1 << 20
+_OF_CONTENT = frozenset(
+    {
+        Status.BROKEN,
+        Status.EMPTY,
+        Status.NOT_AN_IMAGE,
+        Status.TOO_LARGE,
+        Status.TOO_MANY_PIXELS,
+        Status.UNSUPPORTED,
+    }
+)
+"""What is wrong with a file for what is in it."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -209,7 +221,7 @@ def _write_part(
     with part_writer(at.out, number, at.inputs) as writer:
         for one in checked(members, options.limits, options.resize, at.engine.mapper):
             if one.found.status is not Status.SAVED:
-                writer.refuse(one.image_id, one.found)
+                writer.refuse(one.image_id, _noted(one.found, _file_of(one)))
                 continue
             link = f"a link to {one.member.link}" if one.member.link else ""
             if seen.add(one.image_id, one.member.name):
@@ -262,6 +274,12 @@ class _Reading:
             for number in range(self._before // size, self._read // size + 1):
                 journal.forget(job_name(number))
             raise
+
+
+def _file_of(one: Checked) -> str:
+    """Return the name of a file that is no usable picture, where its id lacks the suffix; empty where it does not."""
+    told = one.found.status in _OF_CONTENT and one.member.path != one.image_id
+    return f"file {one.member.path}" if told else ""
 
 
 def _noted(found: Inspection, *notes: str) -> Inspection:

@@ -233,10 +233,11 @@ def _stated_by_pictures(recipe: Recipe, folder: Location) -> list[AnnotatedFiles
     raise DataError(
         "no picture says what it shows",
         where=recipe.images.sources[0],
-        remedy=f"name {shlex.quote(str(found))} as --classes, and add --overwrite, to read the annotations there"
+        remedy=f"name {shlex.quote(str(found))} as --classes of start (in a recipe: in [[annotations]]), and add "
+        "--overwrite, to read the annotations there"
         if found is not None
-        else "put them into folders named after it, or pass --classes with a CSV of image_id and label, or with "
-        "annotations (COCO, CVAT, VOC, LabelMe, YOLO)",
+        else "put them into folders named after it, or name a CSV of image_id and label, or annotations (COCO, CVAT, "
+        "VOC, LabelMe, YOLO), as --classes of start (in a recipe: in [[annotations]])",
     )
 
 

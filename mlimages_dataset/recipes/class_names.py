@@ -64,13 +64,17 @@ def classes_stage(given: AnnotatedFiles, *, into: str) -> Stage[NamedClasses]:
 
 
 def write_classes(given: AnnotatedFiles, at: Workplace) -> StageResult[NamedClasses]:
-    """Write the classes that images of a collection show as NAME.csv, ascending by id; see `row_of`.
+    """Write the classes that images of a collection show, or are said to lack, as NAME.csv, ascending by id.
+
+    See `row_of`.
 
     Raises:
         UsageError, DataError: a file is missing or not of its format, or no image has a class.
     """
     path = at.out / f"{given.name}.csv"
-    counted, _ = images_of_classes(given.format, given.files, path, layout=given.layout, mapper=at.engine.mapper)
+    counted, _ = images_of_classes(
+        given.format, given.files, path, layout=given.layout, absent=True, mapper=at.engine.mapper
+    )
     return StageResult((write_bytes(path, csv_of(counted).encode()),), NamedClasses(len(counted)))
 
 

@@ -9,10 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 from mlimages_dataset.augment.annotate import ANNOTATIONS_FOLDER
 from mlimages_dataset.augment.annotation_counts import shown_class
+from mlimages_dataset.augment.labels_stage import LABELS_STAGE
 from mlimages_dataset.core.documents import written_csv
 from mlimages_dataset.core.listed import first_of
 from mlimages_dataset.recipes.pictures import PICTURES
 from mlimages_dataset.recipes.starting import PHOTOS
+from mlimages_dataset.sources.folders import PARTS_TO_TEST
 from mlimages_dataset.vocab.findings import WHY_BARE
 from mlimages_dataset.vocab.folder import VOCABULARY
 
@@ -21,7 +23,7 @@ if TYPE_CHECKING:
 
     from mlimages_dataset.augment.annotation_counts import AnnotationSummary
     from mlimages_dataset.pipeline.records import StageOutcome
-    from mlimages_dataset.recipes.pictures import PicturesSummary
+    from mlimages_dataset.recipes.pictures import PicturesSummary, Unread
     from mlimages_dataset.vocab.findings import Loss
     from mlimages_dataset.vocab.stage import VocabularySummary
 
@@ -32,6 +34,9 @@ _MAY_BE = {".xml": "voc, cvat", ".json": "coco, labelme", ".txt": "yolo"}
 _BETWEEN = ";|,/+&"
 """Signs that may stand between labels of a cell, the usual ones first."""
 _SEVERAL = re.compile(r"\w\s*[;|]\s*\w")
+_COPY = "a copy of recipe.toml, and build that into another folder: mlimages-build run COPY --out FOLDER"
+_IMAGES_PER_VALIDATION_IMAGE = 10
+_UNREAD = "files that are no picture that can be read"
 _UNFIT, _UNSURE = "class that fits nothing", "class whose meaning is not sure"
 
 
@@ -64,6 +69,8 @@ def decisions(outcomes: Mapping[str, StageOutcome[Any]]) -> list[Decision]:
             found += _of_vocabulary(outcome.summary, annotated)
         elif stage == PICTURES:
             found += _of_pictures(outcome.summary)
+            n_validation = outcomes[LABELS_STAGE].summary.val.images if LABELS_STAGE in outcomes else 0
+            found += _of_splits(outcome.summary, n_validation)
         elif stage.startswith(f"{ANNOTATIONS_FOLDER}/"):
             found += _of_annotations(stage.removeprefix(f"{ANNOTATIONS_FOLDER}/"), outcome.summary)
     return found
@@ -74,7 +81,9 @@ def unused_labels(n_labels: int, tables: Sequence[str]) -> Decision:
     says, move = ("says", "that file") if len(tables) == 1 else ("say", "these files")
     told = f"{_number(n_labels, 'label')} by folders or files beside pictures"
     why = f"{_names(tables)}, in the folder itself, {says} what pictures show"
-    remedy = f"to use the folders' names, move {move} out of the folder and run this again with --overwrite"
+    remedy = (
+        f"to use the folders' names, move {move} out of the folder and run this again with --overwrite (overwrite=True)"
+    )
     return Decision("folders whose names are not used", f"{told}; {why}; {remedy}")
 
 
@@ -117,8 +126,7 @@ def _of_joined(source: str, names: Sequence[str]) -> Iterator[Decision]:
         key = json.dumps(source, ensure_ascii=False)
         text = (
             f"{_number(n, 'label')} of {source} with {sign!r}, such as {first!r}: if it stands between several labels "
-            f'of a cell, write separator = "{sign}" below name = {key} into a copy of '
-            "recipe.toml, and build that into another folder: mlimages-build run COPY --out FOLDER"
+            f'of a cell, write separator = "{sign}" below name = {key} into {_COPY}'
         )
         yield Decision("several labels in a cell", text)
 
@@ -179,7 +187,7 @@ def _of_annotations(name: str, summary: AnnotationSummary) -> Iterator[Decision]
 
 def _of_pictures(summary: PicturesSummary) -> Iterator[Decision]:
     if summary.unread:
-        first = [f"{one.image_id} ({one.status.replace('_', ' ')}: {one.detail})" for one in summary.first_unread]
+        first = [_of_file(one) for one in summary.first_unread]
         n_of_suffix = sum(n for _, n, _ in summary.unread_of_suffix)
         told = [
             f"{n:,} files {suffix} such as {name}"
@@ -189,13 +197,7 @@ def _of_pictures(summary: PicturesSummary) -> Iterator[Decision]:
         n_others = sum(n for _, n, _ in summary.unread_of_suffix[_SHOWN_NAMES:])
         told += [f"{n_others:,} files of other suffixes"] if n_others else []
         told += [_names(first, summary.unread - n_of_suffix)] if first else []
-        yield Decision("files that are no picture", f"{_number(summary.unread, 'file')}: {', '.join(told)}")
-    if summary.splits:
-        text = (
-            f"the pictures lie in {', '.join(summary.splits)}, and this build divides all of them anew into training "
-            "and validation images: to keep those of a test apart, start with the folders of the others alone"
-        )
-        yield Decision("folders of splits", text)
+        yield Decision(_UNREAD, f"{_number(summary.unread, 'file')}: {', '.join(told)}")
     if summary.repeated:
         first = [f"{one.image_id} ({one.detail})" for one in summary.first_repeated]
         text = f"{_number(summary.repeated, 'picture')}, of which only the labels are kept: rename one of each two"
@@ -216,6 +218,33 @@ def _of_pictures(summary: PicturesSummary) -> Iterator[Decision]:
         likely = [f"{shown_class(stated)} may be {shown_class(picture)}" for stated, picture in summary.likely]
         meant = f"; {_names(likely)}: write ids as the pictures have them" if likely else ""
         yield Decision("labels without a picture", f"{_number(summary.without_picture, 'image')}: {shown}{meant}")
+
+
+def _of_file(one: Unread) -> str:
+    """Return a file that is no picture that can be read, by its name, with what is wrong with it."""
+    why, _, file = one.detail.rpartition("file ")
+    is_named = why in {"", "; "} or why.endswith("; ")
+    name, detail = (file, why.removesuffix("; ")) if is_named and file.startswith(one.image_id) else ("", one.detail)
+    status = one.status.replace("_", " ")
+    return f"{name or one.image_id} ({status}: {detail})" if detail else f"{name or one.image_id} ({status})"
+
+
+def _of_splits(summary: PicturesSummary, n_validation: int) -> Iterator[Decision]:
+    """Yield that a build does not keep the folders in which its pictures are divided, and what it does instead."""
+    if not summary.splits:
+        return
+    tests = " and ".join(one for one in summary.splits if re.fullmatch(PARTS_TO_TEST, one, re.IGNORECASE))
+    apart = f"to keep those in {tests} apart, start with the folders of the others alone"
+    lie = f"the pictures lie in {', '.join(summary.splits)}, and"
+    if n_validation:
+        text = f"{lie} this build draws its {_number(n_validation, 'validation image')} from all of them: {apart}"
+    else:
+        asked = max(1, summary.labelled // _IMAGES_PER_VALIDATION_IMAGE)
+        text = (
+            f"{lie} all of them are training images of this build, also those in {tests}: {apart}; to draw validation "
+            f"images from all of them, write the lines [labels] and validation_images = {asked} at the end of {_COPY}"
+        )
+    yield Decision("folders of splits", text)
 
 
 def _number(n: int, what: str) -> str:

@@ -91,8 +91,9 @@ class Doubts:
         """Return the doubtful matches, and the lines that settle them."""
         told = f"{self.source}: {self._counted}; the column probability of the mapping has all"
         settled = (
-            "To settle them, put these lines into a file for --reviewed; where the second choice is meant, delete the "
-            "lines of the first, and the signs # before those of the second:"
+            "To settle them, put these lines into a reviewed file (--reviewed of vocab, or reviewed in a recipe); "
+            "where the second choice is meant, delete the lines of the first, and the signs # before those of the "
+            "second:"
         )
         blocks = [line for one in self.least for line in ("", *one.settles.splitlines())]
         return [told, *(f"  {one.sentence}" for one in self.least), settled, *blocks, ""]

@@ -41,14 +41,14 @@ _SHOWN_NAMES = 10
 _MOST_SPELLED = 500
 """Lost classes of a list for which nouns that are spelled alike are looked for: it takes some 8 ms a name."""
 _DECIDED = {
-    Rule.DROPPED_FEW_IMAGES.value: "lower the least number of images of its list (--min-images, in a recipe "
-    "minimum_images)",
-    Rule.DROPPED_REVIEWED.value: "decide otherwise in a reviewed file (--reviewed)",
+    Rule.DROPPED_FEW_IMAGES.value: "lower the least number of images of its list (--min-images of vocab, or "
+    "minimum_images in a recipe)",
+    Rule.DROPPED_REVIEWED.value: "decide otherwise in a reviewed file (--reviewed of vocab, or reviewed in a recipe)",
 }
 """What to change where no meaning of the class would keep it, by the rule that dropped it."""
 WHY_BARE = (
-    'their only ancestor here is a root; with --ancestors all (in a recipe: ancestors = "all") they get those that '
-    "WordNet knows"
+    'their only ancestor here is a root; with --ancestors all of vocab, or ancestors = "all" in a recipe, they get '
+    "those that WordNet knows"
 )
 
 
@@ -103,7 +103,7 @@ class Loss:
             told = f"{named} is no category of its own: its labels are those of {self.became} ({self.why})"
             if self.copied:
                 return f"{told}; {self.remedy}"
-            return f"{told}; with --narrower (in a recipe: narrower = true) it is one below it"
+            return f"{told}; with --narrower of vocab, or narrower = true in a recipe, it is one below it"
         return f"{named} became no category: {self.why}; {self.remedy}"
 
     @property
@@ -200,7 +200,7 @@ def losses(
     network: WordNet,
     read: Mapping[ParsedName, ReadElsewhere],
 ) -> list[Loss]:
-    """Return the classes of users' own lists that became no category of their own.
+    """Return the classes of users' own lists that became no category of their own, and are not as their list says.
 
     Args:
         vocabulary: the categories, and what each class became.
@@ -211,7 +211,9 @@ def losses(
     found: list[Loss] = []
     for one in lists:
         rows = [
-            row for row in vocabulary.mapping if one.own and row.source == one.source and not _stands_for_itself(row)
+            row
+            for row in vocabulary.mapping
+            if one.own and row.source == one.source and not (_stands_for_itself(row) or _is_as_stated(row))
         ]
         stated_of = {source_class.source_id: source_class.stated for source_class in one.classes}
         for place, row in enumerate(rows):
@@ -233,6 +235,12 @@ def losses(
                 loss = replace(loss, broader=broader, near=near, joined=joined(row.source_name, network))
             found.append(loss)
     return found
+
+
+def under_stated(vocabulary: Vocabulary, lists: Sequence[ClassList]) -> int:
+    """Return how many classes of users' own lists are kept under the parent that their list gives."""
+    own = {one.source for one in lists if one.own}
+    return sum(row.source in own and _is_as_stated(row) for row in vocabulary.mapping)
 
 
 def _broader(name: str, network: WordNet, read: Mapping[ParsedName, ReadElsewhere]) -> tuple[str, str]:
@@ -342,6 +350,10 @@ def unlisted(reviewed: Reviewed, lists: Sequence[ClassList]) -> list[str]:
     """Return the source and id of each reviewed match whose class is in no list."""
     listed = {(one.source, source_class.source_id) for one in lists for source_class in one.classes}
     return [f"{row.source} {row.source_id}" for row in reviewed.matches if (row.source, row.source_id) not in listed]
+
+
+def _is_as_stated(row: MappingRow) -> bool:
+    return row.is_kept and row.rule == Rule.LISTED_PARENT.value
 
 
 def _stands_for_itself(row: MappingRow) -> bool:

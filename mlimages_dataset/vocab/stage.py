@@ -47,6 +47,7 @@ from mlimages_dataset.vocab.findings import (
     losses,
     refuse_one_id_of_several,
     repeated_ids,
+    under_stated,
     unlisted,
 )
 from mlimages_dataset.vocab.folder import VOCABULARY, place_of, write_tables
@@ -69,8 +70,8 @@ if TYPE_CHECKING:
     from mlimages_dataset.sources.classes import SourceClass
 
 _UNCOUNTED = (
-    "its classes need a least number of images, but no image counts (--image-counts, in a recipe image_counts) are of "
-    "this list: none of them is dropped for it"
+    "its classes need a least number of images, but no image counts (--image-counts of vocab, or image_counts in a "
+    "recipe) are of this list: none of them is dropped for it"
 )
 _STRANGE_COUNTS = "the source of image counts, but no class list: they are not used; check their column source"
 SHOWN_LOSSES = 20
@@ -168,6 +169,7 @@ class VocabularySummary:
         uncounted: lists that must have so many images a class, by a number that the user states, and that no file of
             numbers of images counts.
         strange_counts: sources of numbers of images that are no class list.
+        under_stated: classes of users' own lists that are kept under the parent that their list gives.
     """
 
     funnel: tuple[tuple[str, str, int], ...]
@@ -182,6 +184,7 @@ class VocabularySummary:
     more_renamed: int = 0
     uncounted: tuple[str, ...] = ()
     strange_counts: tuple[str, ...] = ()
+    under_stated: int = 0
 
     @property
     def losses_of_source(self) -> dict[str, list[Loss]]:
@@ -232,6 +235,12 @@ class VocabularySummary:
         if self.repeated_ids:
             told = "; ".join(f"{source}: {first_ones(ids)}" for source, ids in self.repeated_ids.items())
             lines.append(f"repeated ids, of which the first row counts: {told}")
+        if self.under_stated:
+            n = f"{self.under_stated:,} {'class is' if self.under_stated == 1 else 'classes are'}"
+            lines.append(
+                f"{n} kept under the parent that the list gives; with --narrower of vocab, or narrower = true in "
+                "a recipe, each is a category below it"
+            )
         doubtful = [line for one in self.doubts for line in one.lines()]
         return [*lines, *(self.changes.lines() if self.changes else []), *self.findings(), *doubtful]
 
@@ -340,6 +349,7 @@ def write_vocabulary(given: VocabularyFiles, at: Workplace) -> StageResult[Vocab
         max(0, len(renamed) - SHOWN_LOSSES),
         tuple(_uncounted(given, {source for source, _ in image_counts})),
         tuple(sorted({source for source, _ in image_counts} - {one.source for one in lists})),
+        under_stated(vocabulary, lists),
     )
     return StageResult(write_tables(vocabulary, at.out, at.inputs), summary)
 

@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 import mlimages_dataset as ml
 from mlimages_dataset.api.places import places_of
+from mlimages_dataset.api.shown import ShownImage, ShownLabel
 from mlimages_dataset.core.errors import UsageError
 from mlimages_dataset.tables import label_search
 from mlimages_dataset.tables.label_search import count_with, ids_below, images_with, row_at, rows_of_image
@@ -64,6 +65,13 @@ def test_every_category_is_what_vocabulary_pairs_and_labels_say(built: ml.Build)
             rows = pairs[pairs[side] == at]
             expected = set(rows[[other, "support", "images"]].itertuples(index=False, name=None))
             assert {(one.other.class_index, one.support, one.images) for one in given_pairs} == expected
+
+
+def test_labels_of_one_name_are_told_apart_by_their_wnids() -> None:
+    said = [("n1", "food, nutrient"), ("n2", "food, solid food"), ("n3", "hen")]
+    labels = tuple(ShownLabel(at, wnid, name, 1.0, "ancestor", "why") for at, (wnid, name) in enumerate(said))
+    lines = list(ShownImage("a", "train", "csv", "", "", -1, labels).lines())
+    assert lines[1:] == ["  food (n1), why", "  food (n2), why", "  hen, why"]
 
 
 def test_a_reason_by_a_pair_has_its_counts_wherever_the_pairs_come_from(built: ml.Build) -> None:

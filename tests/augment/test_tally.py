@@ -36,23 +36,25 @@ def write_csv(path: Path, rows: list[tuple[str, str, str]]) -> Path:
 
 @pytest.mark.parametrize("bucket_bytes", [8, 1 << 27])
 @settings(max_examples=25)
-@given(files=rows_of_files, piece_bytes=st.sampled_from([1, 50, 1 << 26]))
+@given(files=rows_of_files, piece_bytes=st.sampled_from([1, 50, 1 << 26]), absent=st.booleans())
 def test_images_are_counted_once_however_they_are_cut(
     tmp_path_factory: pytest.TempPathFactory,
     bucket_bytes: int,
     files: list[list[tuple[str, str, str]]],
     piece_bytes: int,
+    *,
+    absent: bool,
 ) -> None:
     folder = tmp_path_factory.mktemp("tally")
     paths = [write_csv(folder / f"{number}.csv", rows) for number, rows in enumerate([*files, [("z", "dog", "1")]])]
     expected: dict[str, set[str]] = {"dog": {"z"}}
     for image, name, says in (row for rows in files for row in rows):
-        if says == "1":
+        if says == "1" or (absent and says == "0"):
             expected.setdefault(name, set()).add(image.removesuffix(".jpg").removesuffix(".png"))
     with pytest.MonkeyPatch.context() as patched:
         patched.setattr(pieces, "PIECE_BYTES", piece_bytes)
         patched.setattr(tallying, "_BUCKET_BYTES", bucket_bytes)
-        found, rejects = images_of_classes("csv", paths, folder / "out.csv")
+        found, rejects = images_of_classes("csv", paths, folder / "out.csv", absent=absent)
     assert found == {name: len(images) for name, images in expected.items()}
     assert not rejects.count
     assert not list(folder.glob(".partial*"))

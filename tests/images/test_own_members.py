@@ -9,11 +9,14 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from mlimages_dataset.core.documents import written_csv
-from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.images.check import Limits
 from mlimages_dataset.images.index import ImageIndex
 from mlimages_dataset.images.ingest import Form, ids_of, members_of
 from mlimages_dataset.images.members import Member, held
+from mlimages_dataset.pipeline.records import Manifest, StageRecord
+from mlimages_dataset.tables.files import write_bytes
+from mlimages_dataset.tables.parts import MANIFEST_NAME
 from tests.images.folders import image_folder, picture
 from tests.images.test_ingest import CATS, ingested, labels, pictures_of, rows
 from tests.images.test_masks import FILES
@@ -55,6 +58,23 @@ def test_a_folder_of_ours_within_another_is_read_below_its_name(tmp_path: Path) 
     (tmp_path / "in" / "dog.jpg").write_bytes(CATS[2])
     ingested(tmp_path / "out", tmp_path / "in")
     assert pictures_of(tmp_path / "out") == {"dog": CATS[2], "ours/cat/0": CATS[0], "ours/x.y": CATS[1]}
+
+
+def test_a_folder_of_ours_that_is_none_of_pictures_is_refused_with_where_they_are(tmp_path: Path) -> None:
+    stage = StageRecord(parameters={}, inputs={}, outputs=(), summary={}, seconds=0.0)
+    for name in ("labels", "build"):
+        (tmp_path / name / "figures").mkdir(parents=True)
+        (tmp_path / name / "figures" / "chart.png").write_bytes(picture(1, form="PNG"))
+        write_bytes(tmp_path / name / MANIFEST_NAME, Manifest(stages={"labels": stage}).to_json())
+    image_folder(tmp_path / "build" / "images", [{"cat/0": CATS[0]}])
+    for name, told in (("labels", "holds no pictures, but what mlimages-build wrote: labels"), ("build", "is a build")):
+        with pytest.raises(UsageError, match=told) as caught:
+            list(members_of(tmp_path / name, Form.AUTO, Limits()))
+        assert (f"name {tmp_path / 'build' / 'images'}" in caught.value.remedy) == (name == "build")
+    ingested(tmp_path / "out", tmp_path / "build" / "images")
+    assert pictures_of(tmp_path / "out") == {"cat/0": CATS[0]}
+    write_bytes(tmp_path / "labels" / MANIFEST_NAME, b'{"a manifest": "of others"}')
+    assert next(one.path for one in members_of(tmp_path / "labels", Form.AUTO, Limits())) == "figures/chart.png"
 
 
 @given(st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1))

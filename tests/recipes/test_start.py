@@ -79,10 +79,14 @@ def test_a_picture_without_a_label_is_told_as_that(built: Build) -> None:
 
 def test_what_needs_a_decision_is_named_with_the_line_to_write(built: Build) -> None:
     found = {one.kind: one for one in built.decisions}
-    assert set(found) == {"class that fits nothing", "files that are no picture", "pictures without a label"}
+    assert set(found) == {
+        "class that fits nothing",
+        "files that are no picture that can be read",
+        "pictures without a label",
+    }
     assert found["class that fits nothing"].lines == ("goldn retreiver,golden retriever,n02099601,",)
-    unread = found["files that are no picture"].text
-    assert "2 files: dog/cut (broken: " in unread
+    unread = found["files that are no picture that can be read"].text
+    assert "2 files: dog/cut.jpg (broken: " in unread
     assert "(not an image: " in unread
     told = "2 pictures: goldn retreiver/d, images/e; by their names, these folders are no classes: images (1); "
     assert found["pictures without a label"].text.startswith(told)
@@ -308,12 +312,12 @@ def test_many_files_of_a_suffix_are_told_in_one_line_and_not_at_all_where_they_a
     # Annotations name pictures by their own names: those of another folder are without a label.
     (folder / "0.jpg").write_bytes(picture(98))
     built = ml.start(folder, classes=None if given is None else folder / given, out=tmp_path / "build")
-    (told,) = [one.text for one in built.decisions if one.kind == "files that are no picture"]
+    (told,) = [one.text for one in built.decisions if one.kind == "files that are no picture that can be read"]
     hint = " (annotations of voc, cvat? start --classes reads them), "
     many = f"18 files: 15 files .xml such as Annotations/0.xml{hint}"
     assert told.startswith(many if given is None else "3 files: ")
     assert (".xml" in told) == (hint in told) == (given is None)
-    for name in ("README", "Annotations/notes.txt", "dog/cut (broken: "):
+    for name in ("README", "Annotations/notes.txt", "dog/cut.jpg (broken: "):
         assert name in told
 
 
@@ -327,15 +331,28 @@ def test_pictures_of_one_id_are_told_as_such_and_names_of_any_kind_are_joined(tm
     told = "dog/1 (an earlier picture has the id, dog/1.jpg; this one is dog/1.png)"
     assert found["pictures with one id"].startswith("1 picture, ")
     assert found["pictures with one id"].endswith(told)
-    assert not {"files that are no picture", "labels without a picture"} & set(found)
+    assert not {"files that are no picture that can be read", "labels without a picture"} & set(found)
     assert {"dog/1", "dog/a\tb", "dog/c\nd", "tabby cat/ÿ"} <= set(labels_of(built)["image_id"])
 
 
-def test_it_is_told_that_the_splits_of_folders_are_not_kept(tmp_path: Path) -> None:
+def test_it_is_told_that_the_splits_of_folders_are_not_kept_and_how_to_draw_validation_images(tmp_path: Path) -> None:
     for number, name in enumerate(("train/dog/a", "train/cat/b", "test/dog/c")):
         (tmp_path / "photos" / name).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / "photos" / f"{name}.jpg").write_bytes(picture(number))
-    (told,) = ml.start(tmp_path / "photos", out=tmp_path / "all").decisions
+    built = ml.start(tmp_path / "photos", out=tmp_path / "all")
+    (told,) = built.decisions
     assert told.kind == "folders of splits"
-    assert told.text.startswith("the pictures lie in test, train, and this build divides all of them anew")
+    assert told.text.startswith("the pictures lie in test, train, and all of them are training images of this build")
+    assert "also those in test: to keep those in test apart" in told.text
+    assert built.labels.summary is not None
+    assert (built.labels.summary.train.images, built.labels.summary.val.images) == (3, 0)
+    lines = "[labels]\nvalidation_images = 1\n"
+    assert lines.strip().replace("\n", " and ") in told.text
+    own = (tmp_path / "all" / "recipe.toml").read_text("utf-8")
+    (tmp_path / "copy.toml").write_text(own + lines, "utf-8")
+    drawn = ml.run(tmp_path / "copy.toml", out=tmp_path / "drawn")
+    assert drawn.labels.summary is not None
+    assert drawn.labels.summary.val.images == 1
+    (told,) = drawn.decisions
+    assert told.text.startswith("the pictures lie in test, train, and this build draws its 1 validation image from all")
     assert ml.start(tmp_path / "photos" / "train", out=tmp_path / "train").decisions == ()

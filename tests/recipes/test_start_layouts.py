@@ -51,7 +51,7 @@ def test_a_root_of_yolo_is_started_and_without_its_name_the_advice_works(
     root, out = put(tmp_path / "yolo", "data.yaml", *names), tmp_path / "build"
     with pytest.raises(ml.MLImagesError, match="no picture says what it shows; name ") as raised:
         ml.start(root, out=out)
-    advised = re.search(r"name (\S+) as classes, and add overwrite=True,", str(raised.value))
+    advised = re.search(r"name (\S+) as classes of start .*, and add overwrite=True,", str(raised.value))
     assert advised is not None
     built = ml.start(root, classes=advised[1], out=out, overwrite=True)
     assert sorted(built.labels.to_pandas(columns=["image_id"])["image_id"].unique()) == ids
@@ -85,7 +85,7 @@ def test_the_advice_leads_from_a_root_of_coco_to_a_build(tmp_path: Path) -> None
     root, out = put(tmp_path / "coco", "train2017/a.jpg"), tmp_path / "build"
     (root / "annotations").mkdir()
     file = coco(root / "annotations" / "instances_train2017")
-    with pytest.raises(ml.MLImagesError, match=f"name {file} as classes, and add overwrite=True, to read"):
+    with pytest.raises(ml.MLImagesError, match=f"name {file} as classes of start .*, and add overwrite=True, to read"):
         ml.start(root, out=out)
     with pytest.raises(ml.MLImagesError, match=f"annotations of COCO, which are named by their file; name {file}"):
         ml.start(root, classes=root, out=out, overwrite=True)
@@ -97,6 +97,6 @@ def test_the_advice_leads_from_a_root_of_coco_to_a_build(tmp_path: Path) -> None
 def test_a_root_of_voc_is_started(tmp_path: Path) -> None:
     root = put(tmp_path / "voc", "JPEGImages/a.jpg")
     voc(root / "Annotations")
-    with pytest.raises(ml.MLImagesError, match=f"name {root} as classes, and add overwrite=True, to read"):
+    with pytest.raises(ml.MLImagesError, match=f"name {root} as classes of start .*, and add overwrite=True, to read"):
         ml.start(root, out=tmp_path / "build")
     assert len(ml.start(root, classes=root, out=tmp_path / "build", overwrite=True).labels) == 1

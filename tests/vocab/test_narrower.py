@@ -13,9 +13,12 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import mlimages_dataset as ml
+from mlimages_dataset.pipeline.folder import OutputFolder
+from mlimages_dataset.pipeline.stage import run
 from mlimages_dataset.sources.classes import own_wnid
 from mlimages_dataset.vocab.hierarchy import closure_matrix
 from mlimages_dataset.vocab.narrower import with_own_categories
+from mlimages_dataset.vocab.stage import VocabularyFiles, vocabulary_stage
 from mlimages_dataset.vocab.validation import validate
 
 if TYPE_CHECKING:
@@ -79,10 +82,25 @@ def test_a_head_word_is_a_parent_too() -> None:
 
 
 def test_only_if_asked() -> None:
-    frame = pd.DataFrame([("m", "my brand mug", "", MUG)], columns=list(COLUMNS))
-    with pytest.warns(UserWarning, match=r"is no category of its own: .*; with narrower=True .* it is one below it"):
+    frame = pd.DataFrame([("m", "my brand mug", "", "")], columns=list(COLUMNS))
+    told = "is no category of its own: .*; with narrower=True of build_vocabulary, .* it is one below it"
+    with pytest.warns(UserWarning, match=told):
+        vocabulary = ml.build_vocabulary(classes={"mine": frame}, attach=True)
+    assert vocabulary.mapping[0].wnid == MUG
+
+
+def test_a_class_under_the_parent_that_its_list_gives_is_counted_and_nothing_to_decide(tmp_path: Path) -> None:
+    frame = pd.DataFrame([("m", "my brand mug", "", MUG), ("d", "dog", "", "")], columns=list(COLUMNS))
+    frame.to_csv(tmp_path / "mine.csv", index=False)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
         vocabulary = ml.build_vocabulary(classes={"mine": frame})
     assert vocabulary.mapping[0].wnid == MUG
+    stage = vocabulary_stage(VocabularyFiles(classes=(("mine", tmp_path / "mine.csv"),)))
+    summary = run(stage, OutputFolder(tmp_path / "out")).summary
+    assert summary.losses == ()
+    (told,) = (line for line in summary.lines() if "under the parent" in line)
+    assert told.startswith("1 class is kept under the parent that the list gives")
 
 
 def test_reviewed_parents_have_their_classes_below_them_and_other_lists_name_those(wordnet: WordNet) -> None:

@@ -340,7 +340,11 @@ def test_what_numbers_of_images_do_not_count_is_told(given: VocabularyFiles, tmp
     assert (summary.uncounted, summary.strange_counts) == (("imagenet", "mine"), ("imagenets",))
     told = summary.findings()
     assert (
-        sum("no image counts (--image-counts, in a recipe image_counts) are of this list" in one for one in told) == 2
+        sum(
+            "no image counts (--image-counts of vocab, or image_counts in a recipe) are of this list" in one
+            for one in told
+        )
+        == 2
     )
     assert any(one.startswith("imagenets: the source of image counts, but no class list") for one in told)
     usual = changed(given, classes=mine)
@@ -359,4 +363,7 @@ def test_the_advice_on_a_dropped_class_would_keep_it(given: VocabularyFiles, tmp
     assert not any(any(one.row) for one in lost.values())
     files = changed(given, classes=classes, reviewed=written(tmp_path / "mine.toml", reviewed))
     (lost_one,) = write_vocabulary(files, Workplace(tmp_path / "b", {})).summary.losses
-    assert lost_one.remedy == "decide otherwise in a reviewed file (--reviewed), or leave it out"
+    assert (
+        lost_one.remedy
+        == "decide otherwise in a reviewed file (--reviewed of vocab, or reviewed in a recipe), or leave it out"
+    )

@@ -162,11 +162,28 @@ def _decoding_fault(content: bytes, image: Image.Image, form: _Format) -> str:
             return fault
         image.draft("L", (max(1, image.width // 8), max(1, image.height // 8)))
     image.load()
-    if form.pillow == "TIFF":
+    return "" if form.pillow == "JPEG" else _filled_fault(content, image, form.pillow)
+
+
+def filled_fault(content: bytes, image: Image.Image) -> str:
+    """Return what a picture that Pillow decoded lacks and Pillow filled in, by the rule of `inspect`; else empty.
+
+    Args:
+        content: its file.
+        image: the picture, decoded.
+    """
+    form = _format_of(content)
+    if form is None:
+        return ""
+    return jpeg_fault(content) or "" if form.pillow == "JPEG" else _filled_fault(content, image, form.pillow)
+
+
+def _filled_fault(content: bytes, image: Image.Image, form: str) -> str:
+    if form == "TIFF":
         return tiff_fault(content)
-    if form.pillow == "PNG" and lacks_rows(image, content):
+    if form == "PNG" and lacks_rows(image, content):
         return "its data end before its last row"
-    return CUT if _is_animated(image) and is_cut(content, form.pillow) else ""
+    return CUT if _is_animated(image) and is_cut(content, form) else ""
 
 
 def _undecodable(content: bytes, form: _Format, error: Exception, width: int, height: int) -> Inspection:

@@ -56,6 +56,14 @@ _LOOKS_LAST = re.compile(rf"(?<=\w) (?P<looks>{_LOOKS.pattern})$")
 """Words that say how a thing looks, how old or of which sex it is, or from where it is seen, but not what it is."""
 _OF_AN_ANIMAL = re.compile(r"(?<=\w)(?: (?:male|female|adult|subadult|juvenile|immature))+$")
 """Words behind the name of an animal that say which of them are seen: a red fox juvenile is a red fox."""
+_UNIT = (
+    "ml|cl|dl|l|ltr|lit(?:er|re)s?|mg|g|gr|grams?|kg|kgs|kilos?|oz|fl ?oz|ounces?|lbs?|pounds?|pcs?|pieces?|packs?|pk"
+    "|ct|count|mm|cm"
+)
+_AMOUNT = rf"(?:(?:\d+ ?x ?)?\d+(?:[.,/]\d+)? ?-?(?:{_UNIT})(?: ?x ?\d+)?|x ?\d+|\d+ ?x|(?:pack|box|case|set) of \d+)"
+_AMOUNTS = re.compile(rf"{_AMOUNT}(?:[ ,-]+{_AMOUNT})*\.?")
+_AMOUNT_BESIDE = re.compile(rf"^{_AMOUNTS.pattern} (?:of )?(?=\S)|(?<=\w)[ ,-]+{_AMOUNTS.pattern}$")
+"""How much of a thing there is, before or behind its name: `500 g pasta`, `milk 1.5l`, `cola 6 x 330ml`."""
 _FOOD, _BODY, _MADE = "noun.food", "noun.body", "noun.artifact"
 _OF_A_BODY = frozenset({"noun.animal", "noun.location"})
 _NO_FOODS = frozenset({_BODY, "noun.object", "noun.phenomenon", "noun.substance"})
@@ -122,12 +130,24 @@ def says_nothing_is_there(name: str) -> bool:
 
 
 def says_how(words: str) -> bool:
-    """Return whether words in brackets say how a thing looks, and so nothing of which sense of its name is meant.
+    """Return whether words in brackets say how a thing looks or how much it is, and nothing of the sense of its name.
 
-    >>> says_how("small"), says_how("black and white"), says_how("small of the back")
-    (True, True, False)
+    >>> says_how("small"), says_how("black and white"), says_how("2 x 330ml"), says_how("small of the back")
+    (True, True, True, False)
     """
-    return bool(_LOOKS.fullmatch(words))
+    return bool(_LOOKS.fullmatch(words) or _AMOUNTS.fullmatch(words))
+
+
+def without_amount(name: str) -> str:
+    """Return a parsed name without how much of it there is; a name that is nothing else as it is.
+
+    >>> [without_amount(one) for one in ("milk 2l", "500 g pasta", "cola 6 x 330ml", "pack of 6 eggs", "boeing 747")]
+    ['milk', 'pasta', 'cola', 'eggs', 'boeing 747']
+    """
+    plain = name
+    while (shorter := _AMOUNT_BESIDE.sub("", plain)) != plain:
+        plain = shorter
+    return plain
 
 
 def denies(name: str, wordnet: WordNet) -> bool:
@@ -188,6 +208,8 @@ def near_misses(name: str, wordnet: WordNet, n: int = 3) -> tuple[tuple[str, str
     if says_nothing(base):
         return ()
     if wordnet.base_forms(base) or denies(name, wordnet) or joined(name, wordnet) or original(name, wordnet):
+        return ()
+    if without_amount(base) != base:
         return ()
     base = _NUMBER.sub(" ", base).strip()
     most = min(int(len(base) / _LETTERS_PER_SLIP), _MOST_SLIPS)
@@ -322,7 +344,7 @@ def head_of(name: str, wordnet: WordNet) -> str:
         return ""
     if parsed.qualifier and wordnet.base_forms(parsed.base):
         return parsed.qualifier if wordnet.base_forms(parsed.qualifier) else ""
-    about = _APART.split(_MEASURE.sub("", parsed.base))[0]
+    about = _APART.split(_MEASURE.sub("", without_amount(parsed.base)))[0]
     seen = _LOOKS_LAST.sub("", _OF_AN_ANIMAL.sub("", about))
     about = about if says_how(seen) else seen
     if _says_not(parsed.base) or _EITHER.search(about) or _NO_THING.search(parsed.base):

@@ -9,7 +9,16 @@ import pytest
 
 import mlimages_dataset as ml
 from mlimages_dataset.vocab.findings import Loss
-from mlimages_dataset.vocab.near_names import food_sense, head_of, joined, likely_slip, near_misses, original
+from mlimages_dataset.vocab.near_names import (
+    food_sense,
+    head_of,
+    joined,
+    likely_slip,
+    near_misses,
+    original,
+    says_how,
+    without_amount,
+)
 from tests.vocab.test_own_classes import GOLDEN, built, fate
 
 if TYPE_CHECKING:
@@ -151,3 +160,21 @@ def test_a_list_of_other_words_says_so_once_and_guesses_none() -> None:
     told = [str(one.message) for one in caught]
     assert not any("did you mean" in one for one in told)
     assert sum("are no English nouns: write such nouns" in one for one in told) == 1
+
+
+AMOUNTS = [
+    *("2L", "1 l", "1.5l", "0,5 l", "500g", "500 g", "1kg", "330ml", "33 cl", "12oz", "12 fl oz", "2 lb", "6 pcs"),
+    *("6 pack", "6-pack", "x6", "x 6", "6x", "2 x 330ml", "330ml x 6", "6x330 ml", "pack of 6", "500 g x2"),
+]
+
+
+@pytest.mark.parametrize("amount", AMOUNTS)
+def test_how_much_there_is_of_a_thing_is_no_part_of_its_name(amount: str, wordnet: WordNet) -> None:
+    for thing in ("milk", "pasta", "orange juice", "eggs"):
+        for name in (f"{thing} {amount}", f"{thing}, {amount}", f"{thing}_{amount.replace(' ', '_')}"):
+            assert head_of(name, wordnet) == thing, name
+            assert near_misses(name, wordnet) == ()
+        assert head_of(f"{amount} {thing}", wordnet) == thing
+        assert says_how(amount.lower())
+    for name in ("boeing 747", "class 5", "mp3 player", "g string", "10 downing street"):
+        assert without_amount(name) == name

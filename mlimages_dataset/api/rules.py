@@ -143,4 +143,5 @@ def learn_rules(
         lambda folder, outcome: Rules(folder, vocabulary, outcome),
         overwrite=overwrite,
         engine=Engine(mapper=mapper, progress=progress),
+        given={"annotations": left.folder, "predictions": right.folder},
     )

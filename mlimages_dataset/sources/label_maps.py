@@ -22,7 +22,6 @@ from PIL import Image
 
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.locations import reason, refuse_special, system_errors
-from mlimages_dataset.images.filled import lacks_rows
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
@@ -80,11 +79,8 @@ def read_label_map(path: Location, n_classes: int, *, ignores: bool = True) -> L
                 what = f"its pixels are colours or numbers of mode {image.mode}, not indices of classes"
                 raise DataError(what, where=path, remedy="write a PNG with a palette whose indices are the classes")
             found = np.asarray(image, np.uint8)
-            cut = lacks_rows(image, content)
     except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         raise DataError(f"is not a complete PNG ({reason(error)})", where=path, remedy="write it again") from error
-    if cut:
-        raise DataError("is not a complete PNG (its data end before its last row)", where=path, remedy="write it again")
     return _checked(found, path, n_classes, ignores=ignores)
 
 

@@ -27,9 +27,17 @@ if TYPE_CHECKING:
     from mlimages_dataset.tables.schemas import TableSchema
 
 
+_PREFIX = "mlimages-"
+
+
 def scratch() -> Path:
     """Return a new temporary folder; give it to `kept_by`, or remove it."""
-    return Path(tempfile.mkdtemp(prefix="mlimages-"))
+    return Path(tempfile.mkdtemp(prefix=_PREFIX))
+
+
+def is_scratch(folder: Location) -> bool:
+    """Return whether a folder is a temporary one of `scratch`, whose name tells a user nothing."""
+    return folder.name.startswith(_PREFIX) and str(folder.parent) == tempfile.gettempdir()
 
 
 def kept_by(owner: object, folder: Path) -> None:

@@ -14,7 +14,7 @@ from mlimages_dataset.api.arguments import ARGUMENTS
 from mlimages_dataset.api.frames import listed, place
 from mlimages_dataset.api.image_ids import image_id as id_of
 from mlimages_dataset.api.messages import warn
-from mlimages_dataset.api.pairs import implications_file, implications_table, with_images
+from mlimages_dataset.api.pairs import has_pairs, implications_file, implications_table, with_images
 from mlimages_dataset.api.tables import Tables, label_frame, made_by, refuse_other_tables
 from mlimages_dataset.api.vocabularies import folder_of, refuse_other
 from mlimages_dataset.augment.ancestors import Absences
@@ -141,7 +141,7 @@ class Labels(Tables[LabelsSummary]):
         Args:
             folder: a folder that `write`, `augment` or the command wrote, one of its splits, or that of a build.
             vocabulary: the vocabulary that the labels were made with, or its folder.
-            pairs: as in `augment`.
+            pairs: as in `augment`; None for those of the build that the labels are in, if it has any.
 
         Raises:
             UsageError: there are none, or they were made with another vocabulary.
@@ -149,6 +149,8 @@ class Labels(Tables[LabelsSummary]):
         """
         where = folder_of_labels(place(folder, what="folder"))
         refuse_other(vocabulary, [where])
+        if pairs is None and where.name == LABELS_STAGE and has_pairs(where.parent):
+            pairs = where.parent
         return cls(where, vocabulary, pairs=implications_table(pairs, vocabulary))
 
 
@@ -240,11 +242,19 @@ def augment(
             lambda folder, outcome: Labels(folder, vocabulary, outcome, pairs=applied),
             overwrite=overwrite,
             engine=Engine(mapper=mapper, progress=progress),
+            given=_given(tables, seen, inputs),
         )
     finally:
         folders.discard(inputs)
     _warn_of_few(made.summary, validation_images)
     return made
+
+
+def _given(tables: Sequence[Annotations], seen: Annotations | None, pairs: Location) -> dict[str, Location]:
+    """Return the folders of the arguments of `augment` by their names."""
+    several = {f"annotations[{at}]": one.folder for at, one in enumerate(tables)}
+    first = {"annotations": tables[0].folder} if len(tables) == 1 else several
+    return {**first, **({} if seen is None else {"predictions": seen.folder}), "pairs": pairs}
 
 
 def _warn_of_few(summary: LabelsSummary | None, asked: int) -> None:

@@ -165,6 +165,7 @@ def cooccurrence(
         lambda folder, outcome: Pairs(folder, vocabulary, outcome),
         overwrite=overwrite,
         engine=Engine(mapper=mapper, progress=progress),
+        given={"annotations": left.folder, "predictions": right.folder},
     )
 
 
@@ -254,6 +255,12 @@ def _file_in(given: Location) -> Location:
     """Return the file of rules in a folder or in that of a build, else that of pairs."""
     rules = (folder / RULES_FILE for folder in (given, given / RULES_STAGE))
     return next((path for path in rules if path.is_file()), None) or _folder_of_pairs(given) / IMPLICATIONS_FILE
+
+
+def has_pairs(build: Location) -> bool:
+    """Return whether the folder of a build has pairs or rules."""
+    files = (build / COOCCURRENCE / IMPLICATIONS_FILE, build / RULES_STAGE / RULES_FILE)
+    return any(path.is_file() for path in files)
 
 
 def _folder_of_pairs(given: Location) -> Location:

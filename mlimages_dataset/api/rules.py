@@ -75,14 +75,15 @@ class Rules(Tables[RulesSummary]):
 
     @classmethod
     def read(cls, folder: PathLike, vocabulary: Vocabulary | PathLike) -> Self:
-        """Return the rules in a folder.
+        """Return the rules in a folder, or in that of a build.
 
         Raises:
             UsageError: there are none, or they were made with another vocabulary.
         """
-        where = place(folder, what="folder")
-        if not (where / RULES_FILE).is_file():
-            raise UsageError("there are no rules in it", where=folder, remedy="name the folder of rules")
+        given = place(folder, what="folder")
+        where = next((one for one in (given, given / RULES_STAGE) if (one / RULES_FILE).is_file()), None)
+        if where is None:
+            raise UsageError("there are no rules in it", where=folder, remedy="name the folder of rules, or a build")
         refuse_other(vocabulary, [where / RULES_FILE])
         return cls(where, vocabulary)
 
@@ -143,4 +144,5 @@ def learn_rules(
         lambda folder, outcome: Rules(folder, vocabulary, outcome),
         overwrite=overwrite,
         engine=Engine(mapper=mapper, progress=progress),
+        given={"annotations": left.folder, "predictions": right.folder},
     )

@@ -17,7 +17,7 @@ from mlimages_dataset.pipeline.stage import Engine, run
 from mlimages_dataset.tables.parquet import open_table, row_count, table_parts
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Iterable, Sequence
+    from collections.abc import Callable, Iterable, Mapping, Sequence
 
     import pandas as pd
 
@@ -101,15 +101,18 @@ def made_by(
     *,
     overwrite: bool,
     engine: Engine,
+    given: Mapping[str, Location] | None = None,
 ) -> _Value:
     """Run a stage and return the value of its folder; a temporary folder is removed with the value.
+
+    Errors call temporary folders by the names of the arguments that they were made from (`given`).
 
     Raises:
         MLImagesError: whatever the stage raises.
     """
     output, own = folders.output(out, overwrite=overwrite)
     try:
-        with told_as({}):
+        with told_as({path: name for name, path in (given or {}).items() if folders.is_scratch(path)}):
             made = value(output.path, run(stage(), output, engine))
     except BaseException:
         folders.discard(own)

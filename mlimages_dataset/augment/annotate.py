@@ -72,8 +72,8 @@ class AnnotatedFiles(Layout):
         files: the files, folders of their parts, or patterns of them; or folders of images by wnid.
         ids_of: the class list whose ids the files use; None for the format's own.
         min_confidence: machine labels with a lower confidence are dropped.
-        complete: every image was checked for every class of the list that `ids_of` names, or of the vocabulary's only
-            list: what an image does not list is verified absent.
+        complete: every image was checked for every class of the list that `ids_of` names, else of the one that
+            `classes` makes, else of the vocabulary's only list: what an image does not list is verified absent.
         regions: a build writes their boxes too, as the table `regions/NAME`.
         classes: their labels are names, which a build takes as a class list called NAME.
     """
@@ -101,6 +101,11 @@ class AnnotatedFiles(Layout):
         """What is stated of the files, if anything."""
         stated = {one.name: getattr(self, one.name) for one in fields(Layout)}
         return Layout(**stated) if self.stated else None
+
+    @property
+    def complete_for(self) -> str | None:
+        """The class list for which the collection is complete, where it is; None for the vocabulary's only one."""
+        return self.ids_of or source_named(self.format).ids_of or (self.name if self.classes else None)
 
     @property
     def parameters(self) -> dict[str, object]:
@@ -173,7 +178,7 @@ def annotate(
             source=given.name,
             min_confidence=given.min_confidence,
             schema=schema,
-            complete=Completeness.for_list(vocabulary, given.ids_of or source.ids_of) if given.complete else None,
+            complete=Completeness.for_list(vocabulary, given.complete_for) if given.complete else None,
             inputs=dict(at.inputs),
             journal=at.journal,
         ),

@@ -110,6 +110,23 @@ def learned_rules(examples: Examples, closure: sp.csr_array, precision: float) -
     return _rescaled(raw, calibration, kept), calibration
 
 
+def images_short(examples: Examples, closure: sp.csr_array, n_missing: int) -> float:
+    """Return how many times as many images would be needed at least to learn a rule; at most 1 if there are enough.
+
+    Some category must be missing in `LEAST_MISSING` of those learned from, and enough labels in those held out.
+
+    Args:
+        examples: images.
+        closure: reflexive ancestor matrix, bool, shape (C, C).
+        n_missing: true labels of held-out images that are not known.
+    """
+    known, true = examples.known[~examples.held_out], examples.true[~examples.held_out]
+    implied = sp.csr_array(known @ closure).astype(bool)
+    missing = sp.csr_array(true - true.multiply(implied)).sum(axis=0)
+    most = float(np.max(missing, initial=0)) / examples.copies
+    return max(LEAST_MISSING / most, _LEAST_JUDGED / n_missing) if most and n_missing else 0.0
+
+
 def fitted(examples: Examples, closure: sp.csr_array) -> LabelRules:
     """Return the rules of every consequent, as fitted to the images that are not held out; their limit is 0."""
     known, true = examples.known[~examples.held_out], examples.true[~examples.held_out]

@@ -6,6 +6,7 @@ It learns from a sample of images that fits in memory.
 from __future__ import annotations
 
 import functools
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -16,7 +17,7 @@ import pyarrow.compute as pc
 from mlimages_dataset.augment.cooccurrence import PROBABILITY, annotated_labels, predicted_labels
 from mlimages_dataset.augment.cooccurrence_stage import inputs_of_both
 from mlimages_dataset.augment.hidden_labels import HIDDEN_SHARE, with_hidden
-from mlimages_dataset.augment.rule_fit import Examples, learned_rules
+from mlimages_dataset.augment.rule_fit import Examples, images_short, learned_rules
 from mlimages_dataset.augment.rules import incidence, rules_table, scores_of
 from mlimages_dataset.augment.splits import draws_of
 from mlimages_dataset.core import sparse as sp
@@ -103,6 +104,7 @@ class RulesSummary:
         right: of these.
         missing: labels of the held-out images that were hidden or not annotated.
         taken_for_complete: the annotations are the truth, and list no verified absence.
+        needed: images that are needed at least, where these are too few; else 0.
     """
 
     images: int
@@ -114,6 +116,7 @@ class RulesSummary:
     right: int
     missing: int
     taken_for_complete: bool = False
+    needed: int = 0
 
     def line(self) -> str:
         """Return the number of rules and of images that they were learned from."""
@@ -122,7 +125,9 @@ class RulesSummary:
     def findings(self) -> list[str]:
         """Return a sentence if nothing can be added, and one if nothing says that the annotations are complete."""
         found = [TAKEN_FOR_COMPLETE] if self.taken_for_complete else []
-        if self.least is None:
+        if self.least is None and self.needed:
+            found.append(f"too few images: {self.images:,} of at least {self.needed:,}: no label is added by a rule")
+        elif self.least is None:
             found.append(f"no rule is right in {self.precision:.0%} of the labels that it would add: none is added")
         return found
 
@@ -183,9 +188,11 @@ def rules(
     """
     examples = _examples(vocabulary, annotations, predictions, at, options)
     learned, found = learned_rules(examples, vocabulary.closure, options.precision)
+    images = len(examples.held_out) // examples.copies
+    short = images_short(examples, vocabulary.closure, found.missing) if found.least is None else 0.0
     receipt = write_table(at.out / RULES_FILE, rules_table(learned), RULES, at.inputs)
     summary = RulesSummary(
-        images=len(examples.held_out) // examples.copies,
+        images=images,
         consequents=len(learned.consequents),
         terms=int(learned.singles.nnz + learned.joint.nnz + np.count_nonzero(learned.ramps.rises)),
         precision=options.precision,
@@ -194,6 +201,7 @@ def rules(
         right=found.right,
         missing=found.missing,
         taken_for_complete=_is_truth(annotations, predictions, options) and not _has_absences(annotations),
+        needed=math.ceil(images * short) if short > 1 else 0,
     )
     return StageResult((receipt,), summary)
 

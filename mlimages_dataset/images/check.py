@@ -161,12 +161,32 @@ def _decoding_fault(content: bytes, image: Image.Image, form: _Format) -> str:
         if (fault := jpeg_fault(content)) is not None:
             return fault
         image.draft("L", (max(1, image.width // 8), max(1, image.height // 8)))
-    if form.pillow == "PNG" and lacks_rows(image, content):
+        image.load()
+        return ""
+    return _fault_of_other(content, image, form.pillow)
+
+
+def filled_fault(content: bytes, image: Image.Image) -> str:
+    """Decode an opened picture; return what it lacks and Pillow filled in, by the rule of `inspect`, else empty.
+
+    Raises:
+        Exception: of any kind, if it cannot be decoded.
+    """
+    form = _format_of(content)
+    if form is not None and form.pillow != "JPEG":
+        return _fault_of_other(content, image, form.pillow)
+    image.load()
+    return (jpeg_fault(content) or "") if form is not None else ""
+
+
+def _fault_of_other(content: bytes, image: Image.Image, form: str) -> str:
+    """Decode a picture that is no JPEG; return as `filled_fault`."""
+    if form == "PNG" and lacks_rows(image, content):
         return "its data end before its last row"
     image.load()
-    if form.pillow == "TIFF":
+    if form == "TIFF":
         return tiff_fault(content)
-    return CUT if _is_animated(image) and is_cut(content, form.pillow) else ""
+    return CUT if _is_animated(image) and is_cut(content, form) else ""
 
 
 def _undecodable(content: bytes, form: _Format, error: Exception, width: int, height: int) -> Inspection:

@@ -14,7 +14,7 @@ from pyarrow import csv as arrow_csv
 
 from mlimages_dataset.core.errors import DataError, UsageError
 from mlimages_dataset.core.listed import first_of
-from mlimages_dataset.core.locations import decoded_bytes, reason, system_errors, unpacked
+from mlimages_dataset.core.locations import decoded_bytes, reason, unpacked
 from mlimages_dataset.images.check import Inspection
 from mlimages_dataset.images.index import ImageIndex, image_parts, saved_rows, stored_picture
 from mlimages_dataset.images.members import Member, held

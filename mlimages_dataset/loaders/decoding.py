@@ -5,8 +5,10 @@ decoded, at the smallest scale that still has as many pixels as the resized crop
 inverse DCT (https://libjpeg-turbo.org, `scaling factors`): scale M/8 gives M x M pixels per block. Only 1/8, 1/4, 1/2
 and 1 are used: other scales have no vector code and take longer than decoding in full.
 
-Pillow decodes everything else at full size: other formats, CMYK, damaged files. Pixels come as they are stored, as in
-the recipe's own code and in torchvision; `read_orientation` says how to turn them (Pillow turns TIFFs itself).
+Pillow decodes everything else at full size: other formats, CMYK, what the JPEG decoder complains of. A picture whose
+missing pixels decoders fill in is broken, as for `images ingest` and `images verify`; of a JPEG, only the rows that a
+crop needs are looked at. Pixels come as they are stored, as in the recipe's own code and in torchvision;
+`read_orientation` says how to turn them (Pillow turns TIFFs itself).
 
 Legend: H, W pixels of the stored picture.
 """
@@ -24,7 +26,7 @@ import simplejpeg
 from PIL import Image, UnidentifiedImageError
 
 from mlimages_dataset.core.errors import DataError
-from mlimages_dataset.images.check import PILLOW_FORMATS, Limits, inspect
+from mlimages_dataset.images.check import PILLOW_FORMATS, Limits, filled_fault, inspect
 from mlimages_dataset.images.depth import eight_bits
 from mlimages_dataset.images.orientation import UPRIGHT, may_state_orientation, orientation_of
 from mlimages_dataset.images.statuses import Status
@@ -177,9 +179,13 @@ def _decode_by_pillow(content: bytes) -> NDArray[np.uint8]:
     with _opened(content) as image, warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
-            return np.array(eight_bits(image).convert("RGB"))
+            fault = filled_fault(content, image)
+            pixels = np.array(eight_bits(image).convert("RGB"))
         except Exception as error:
             raise _error(f"the picture cannot be decoded ({error})") from error
+    if fault:
+        raise _error(f"the picture is broken ({fault})")
+    return pixels
 
 
 def _opened(content: bytes) -> Image.Image:

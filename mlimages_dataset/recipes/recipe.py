@@ -215,6 +215,9 @@ def _check_lists(
         if given.ids_of is not None and given.ids_of not in of_ids:
             what = f"annotations[{number}].ids_of is {given.ids_of!r}, which is no class list"
             raise ConfigError(what, where=path, remedy=f"use one of {', '.join(sorted(of_ids))}")
+        if given.complete and given.complete_for is None and len(of_ids) > 1 and not lists.corrections:
+            what = f"annotations[{number}] ({given.name}) is complete for one class list, and none is named"
+            raise ConfigError(what, where=path, remedy=f"add ids_of, one of {', '.join(sorted(of_ids))}")
 
 
 def _has_predictions(recipe: Recipe) -> bool:

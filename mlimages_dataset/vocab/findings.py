@@ -14,6 +14,7 @@ from mlimages_dataset.vocab.elsewhere import read_elsewhere
 from mlimages_dataset.vocab.hierarchy import ROOTS, edited_parents
 from mlimages_dataset.vocab.near_names import (
     denies,
+    food_sense,
     has_concrete_sense,
     head_of,
     joined,
@@ -40,6 +41,8 @@ _REPEATED = "dropped: repeated id"
 _SHOWN_NAMES = 10
 _MOST_SPELLED = 500
 """Lost classes of a list for which nouns that are spelled alike are looked for: it takes some 8 ms a name."""
+_LEAST_STRANGE, _STRANGE_SHARE = 3, 0.4
+"""Names of a list that are no English nouns, and their share of it, from which none of them is guessed."""
 _DECIDED = {
     Rule.DROPPED_FEW_IMAGES.value: "lower the least number of images of its list (--min-images of vocab, or "
     "minimum_images in a recipe)",
@@ -80,6 +83,7 @@ class Loss:
             where it has several senses.
         copied: the noun that its name says it is a copy of; empty if it does not.
         joined: the nouns that its name joins; empty if it does not.
+        of_list: what is told once of the list, with its first name that is no English noun; else empty.
     """
 
     source: str
@@ -94,6 +98,7 @@ class Loss:
     near: tuple[tuple[str, str], ...] = ()
     copied: str = ""
     joined: tuple[str, ...] = ()
+    of_list: str = ""
 
     @property
     def sentence(self) -> str:
@@ -128,7 +133,8 @@ class Loss:
         told = f"leave it as it is, or {told}" if says_nothing(base) else told
         if says_nothing_is_there(base):
             told += "; if its pictures show none of the other classes, state these with the confidence 0"
-        return f"{told}, or keep it under {noun!r} (attach)" if noun else told
+        told = f"{told}, or keep it under {noun!r} (attach)" if noun else told
+        return f"{told}; {self.of_list}" if self.of_list else told
 
     @property
     def slip(self) -> tuple[str, str]:
@@ -210,6 +216,7 @@ def losses(
     """
     found: list[Loss] = []
     for one in lists:
+        of_list: list[Loss] = []
         rows = [
             row
             for row in vocabulary.mapping
@@ -233,7 +240,8 @@ def losses(
                 broader = ("", "") if one.attach else _broader(row.source_name, network, read)
                 near = near_misses(row.source_name, network) if place < _MOST_SPELLED else ()
                 loss = replace(loss, broader=broader, near=near, joined=joined(row.source_name, network))
-            found.append(loss)
+            of_list.append(loss)
+        found += _unguessed(of_list, len(one.classes))
     return found
 
 
@@ -243,13 +251,33 @@ def under_stated(vocabulary: Vocabulary, lists: Sequence[ClassList]) -> int:
     return sum(row.source in own and _is_as_stated(row) for row in vocabulary.mapping)
 
 
+def _unguessed(of_list: Sequence[Loss], n_names: int) -> list[Loss]:
+    """Return the lost classes of a list, without near nouns if many of its names are no English nouns.
+
+    They are then words of another language, adjectives, or names of models; the first of them says so.
+    """
+    strange = [
+        one
+        for one in of_list
+        if not (one.became or one.decided or one.stated or one.denies or one.copied or one.joined)
+        and not (any(one.broader) or says_nothing(parse_name(one.name).base) or any(one.slip))
+    ]
+    if len(strange) < max(_LEAST_STRANGE, n_names * _STRANGE_SHARE):
+        return list(of_list)
+    told = (
+        f"{len(strange):,} of {n_names:,} names of this list are no English nouns: write such nouns into its column "
+        "name, or wnids"
+    )
+    return [replace(one, near=(), of_list=told if one is strange[0] else "") for one in of_list]
+
+
 def _broader(name: str, network: WordNet, read: Mapping[ParsedName, ReadElsewhere]) -> tuple[str, str]:
     """Return `Loss.broader` of a name that is no noun of WordNet."""
     of_name = read_elsewhere(parse_name(name), read)
     if of_name is not None and of_name.broader and of_name.wnid in network.index_of_wnid:
         return network.name(network.index_of_wnid[of_name.wnid]).partition(",")[0], of_name.wnid
     head = head_of(name, network)
-    return (head, head) if has_concrete_sense(head, network) else ("", "")
+    return (head, food_sense(name, head, network) or head) if has_concrete_sense(head, network) else ("", "")
 
 
 def bare_categories(

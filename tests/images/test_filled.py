@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 END = b"\xff\xd9"
 NOISE = Image.effect_noise((90, 70), 60)
-JPEGS = {
+JPEGS: dict[str, dict[str, object]] = {
     "plain": {},
     "progressive": {"progressive": True},
     "restart markers": {"restart_marker_blocks": 3},

@@ -13,8 +13,11 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from mlimages_dataset.core.errors import DataError
+from mlimages_dataset.images.check import inspect
+from mlimages_dataset.images.statuses import Status
 from mlimages_dataset.loaders.decoding import MAX_PIXELS, Header, decode, eighths_for, read_header
 from mlimages_dataset.samples import photographs
+from tests.images.test_filled import JPEGS, png
 from tests.loaders.torchvision_views import psnr
 
 if TYPE_CHECKING:
@@ -162,6 +165,38 @@ def test_what_is_no_whole_picture_is_one_sentence(content: bytes) -> None:
     assert "take the image out" in str(caught.value)
     assert "object at" not in str(caught.value)
     assert "Ghostscript" not in str(caught.value)
+
+
+CUT = {
+    **{f"JPEG, {kind}": encoded(photograph(size=(90, 70)), **options) for kind, options in JPEGS.items()},
+    "JPEG, grey": encoded(photograph(size=(90, 70)).convert("L")),
+    "JPEG, CMYK": encoded(photograph(size=(90, 70)).convert("CMYK")),
+    "JPEG, progressive CMYK": encoded(photograph(size=(203, 301)).convert("CMYK"), progressive=True),
+}
+
+
+@pytest.mark.parametrize("eighths", [1, 8])
+@pytest.mark.parametrize("kind", CUT)
+def test_a_picture_whose_pixels_decoders_fill_in_is_broken_as_for_verify(kind: str, eighths: int) -> None:
+    whole = CUT[kind]
+    assert inspect(whole).status is Status.SAVED
+    assert decode(whole, read_header(whole), eighths=eighths).size
+    codes = whole.index(b"\xff\xda") + 20  # behind the header of the first scan
+    for kept in range(codes, (codes + len(whole)) // 2, len(whole) // 19):
+        cut = whole[:kept].rstrip(b"\xff") + b"\xff\xd9"
+        assert inspect(cut).status is Status.BROKEN
+        with pytest.raises(DataError, match=r"broken|cannot be decoded"):
+            decode(cut, read_header(cut), eighths=eighths)
+
+
+@pytest.mark.parametrize("value", [0, 7])
+def test_a_png_of_too_few_rows_is_broken_as_for_verify(value: int) -> None:
+    pixels = np.full((9, 8, 3), value, np.uint8)
+    whole, cut = (png(pixels, 2, 8, n_bytes, interlaced=False) for n_bytes in (None, 100))
+    assert (decode(whole, read_header(whole)) == value).all()
+    assert inspect(cut).status is Status.BROKEN
+    with pytest.raises(DataError, match="broken"):
+        decode(cut, read_header(cut))
 
 
 def test_a_decompression_bomb_is_refused_before_it_is_decoded() -> None:

@@ -192,6 +192,10 @@ def test_an_unknown_key_names_the_nearest(tmp_path: Path, text: str, told: str) 
             "[vocabulary]: two class lists have the name 'mine'; name each differently",
         ),
         (
+            VOCABULARY + "classes = { own = 'a.csv' }\n" + ANNOTATIONS + "complete = true",
+            "annotations[0] (mine) is complete for one class list, and none is named; add ids_of, one of imagenet, own",
+        ),
+        (
             VOCABULARY + "classes = { ' ' = 'a.csv' }\n" + ANNOTATIONS,
             "vocabulary.classes has an empty name; correct it",
         ),

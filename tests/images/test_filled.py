@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import struct
 import zlib
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pytest
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 END = b"\xff\xd9"
 NOISE = Image.effect_noise((90, 70), 60)
-JPEGS: dict[str, dict[str, object]] = {
+JPEGS: dict[str, dict[str, Any]] = {
     "plain": {},
     "progressive": {"progressive": True},
     "restart markers": {"restart_marker_blocks": 3},

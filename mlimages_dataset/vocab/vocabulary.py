@@ -65,7 +65,7 @@ def refuse_names(
     for name in own:
         if names.count(name) > 1:
             raise UsageError(f"two class lists have the name {name!r}", remedy="name each differently")
-        if not is_text(name) or not name.strip() or name in {IMAGENET, OPEN_IMAGES}:
+        if not is_text(name) or not name.strip():
             raise UsageError(f"{name!r} cannot be the name of your own class list", remedy="give it another name")
     for name, images in minimum.items():
         if name not in names and USUAL_MINIMUM.get(name) != images:

@@ -304,8 +304,8 @@ def test_other_things_are_refused_in_a_sentence(vocabulary: ml.Vocabulary, tmp_p
         (lambda: ml.build_vocabulary(imagenet=["dog"]), "the wnids of imagenet: 'dog' does not begin with a wnid"),
         (lambda: ml.build_vocabulary(imagenet="packaged:none.txt"), "there is no packaged file 'none.txt'"),
         (
-            lambda: ml.build_vocabulary(classes={"imagenet": frame}),
-            "'imagenet' cannot be the name of your own class list",
+            lambda: ml.build_vocabulary(imagenet=[DOG], classes={"imagenet": frame}),
+            "two class lists have the name 'imagenet'; name each differently",
         ),
         (lambda: ml.build_vocabulary(classes={"x": frame}), r"the frame of classes\['x'\]: no column id"),
         (lambda: ml.build_vocabulary(imagenet=[DOG], minimum_images={"y": 1}), "minimum_images names 'y'"),

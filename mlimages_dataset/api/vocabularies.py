@@ -74,7 +74,7 @@ def build_vocabulary(
 
     A path may be `packaged:NAME` for a class list that comes with the package: `imagenet11k.txt`,
     `imagenet_fall2011.txt`, `open_images_boxable.csv`, `coco.csv`, `voc.csv`. A warning names classes of your own
-    (`classes`) that became no category of their own; `Vocabulary.mapping` says what became of every class, and why.
+    (`classes`) that became no category, and not as they say; `Vocabulary.mapping` has what became of each, and why.
 
     Args:
         imagenet: wnids, or a synset list with one per line.

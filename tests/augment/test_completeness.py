@@ -64,8 +64,7 @@ def test_blocks_of_images_change_nothing(monkeypatch: pytest.MonkeyPatch) -> Non
 def animals() -> ml.Vocabulary:
     """Return a vocabulary of four own classes, of which the cup is only a kind of a category."""
     rows = [("d", "dog", ""), ("g", "golden retriever", ""), ("c", "house cat", ""), ("m", "my cup", "n03147509")]
-    with pytest.warns(UserWarning, match="'my cup' is no category of its own"):
-        return ml.build_vocabulary(classes={"pets": pd.DataFrame(rows, columns=["id", "name", "parent"])})
+    return ml.build_vocabulary(classes={"pets": pd.DataFrame(rows, columns=["id", "name", "parent"])})
 
 
 def test_a_collection_that_looked_for_every_class(animals: ml.Vocabulary) -> None:
@@ -249,7 +248,7 @@ def test_an_annotation_of_no_image_is_refused(tmp_path: Path) -> None:
     }
     path.write_text(json.dumps(content))
     with pytest.raises(
-        ml.MLImagesError, match="image is unknown: with complete, a class that such a row states as present"
+        ml.MLImagesError, match="image is unknown: in a complete collection, a class that such a row states as present"
     ):
         told_of(path, ml.build_vocabulary(classes={"p": path}), format="coco")
 

@@ -93,7 +93,7 @@ def test_a_table_of_annotations_is_a_list(port: int, tmp_path: Path, command: Co
         ("name,url", (), "has no column image_id, ImageID, id or key"),
         ("picture,name", (), "has no column image_id, ImageID, id or key, and no column location, OriginalURL"),
         ("image_id,url", ("--user-agent", "me\nX-Evil: 1"), "--user-agent holds a control character"),
-        ("image_id,url", ("--spool", "/dev/null/nowhere"), "/dev/null/nowhere: cannot be written"),
+        ("image_id,url", ("--spool", "/dev/null/nowhere"), "/dev/null: is a file where a folder should be"),
         ("image_id,url", ("--quality", "80"), "--quality goes with --short-edge"),
         ("image_id,url", ("--mirror", "https://example.org/"), "is not a mirror"),
         ("image_id,url", ("--thumbnails",), "a file has no column Thumbnail300KURL; use Open Images' image tables"),

@@ -579,7 +579,7 @@ def test_progress_hears_every_byte_and_every_outcome(server: str, tmp_path: Path
 
 def test_a_folder_that_cannot_be_written_is_told(server: str, tmp_path: Path) -> None:
     (tmp_path / "file").write_bytes(b"")
-    with pytest.raises(UsageError, match="cannot be written"):
+    with pytest.raises(UsageError, match="is a file where a folder should be"):
         fetch_one(serve(server, "a.bin", Resource()), tmp_path / "file" / "below")
 
 

@@ -102,5 +102,5 @@ def test_a_file_system_without_locks_is_no_error(tmp_path: Path, monkeypatch: py
 
 def test_a_folder_that_cannot_be_written_is_a_sentence(tmp_path: Path) -> None:
     (tmp_path / "run").touch()
-    with pytest.raises(UsageError, match="cannot be written"), only_run_in(tmp_path / "run"):
+    with pytest.raises(UsageError, match="is a file where a folder should be"), only_run_in(tmp_path / "run"):
         pass

@@ -40,6 +40,11 @@ def is_scratch(folder: Location) -> bool:
     return folder.name.startswith(_PREFIX) and str(folder.parent) == tempfile.gettempdir()
 
 
+def in_build(given: Location, stage: str, file: str) -> Location | None:
+    """Return a file of a stage in its folder, or in that of a build; None if it is in neither."""
+    return next((path for path in (given / file, given / stage / file) if path.is_file()), None)
+
+
 def kept_by(owner: object, folder: Path) -> None:
     """Remove a folder when its owner is deleted, at the latest when the process ends."""
     weakref.finalize(owner, remove_folder, folder)

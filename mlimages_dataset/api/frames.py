@@ -200,11 +200,7 @@ def _nearest(name: str, others: Sequence[str]) -> str:
 def _array_of(column: Any, name: object, what: str) -> pa.Array | pa.ChunkedArray:
     """Return a pandas column as an array."""
     try:
-        if column.dtype == object and any(
-            isinstance(value, np.ndarray) for value in column
-        ):  # as pandas reads lists of Parquet files
-            column = column.map(lambda value: value.tolist() if isinstance(value, np.ndarray) else value)
-        return pa.array(column, from_pandas=True)
+        return _arrow_of(column)
     except UnicodeEncodeError as error:
         told = f"the column {name} holds {error.object!r}, which is not valid Unicode text"
         raise DataError(told, where=what, remedy="decode it again from its bytes") from error
@@ -213,6 +209,19 @@ def _array_of(column: Any, name: object, what: str) -> pa.Array | pa.ChunkedArra
         told = f"several types ({', '.join(kinds[:4])})" if len(kinds) > 1 else f"the type {''.join(kinds)}"
         remedy = "give all rows lists or none" if "list" in kinds else "convert it, for instance with astype(str)"
         raise DataError(f"the column {name} holds values of {told}", where=what, remedy=remedy) from error
+
+
+def _arrow_of(column: Any) -> pa.Array | pa.ChunkedArray:
+    """Return a pandas column as an array; raises as `pyarrow.array`."""
+    try:
+        return pa.array(column, from_pandas=True)
+    except (pa.ArrowException, TypeError, ValueError):
+        if not any(isinstance(value, np.ndarray) for value in column):
+            raise
+        # Arrays of several types, as pandas makes them of lists in Parquet files.
+        return pa.array(
+            column.map(lambda value: value.tolist() if isinstance(value, np.ndarray) else value), from_pandas=True
+        )
 
 
 def strings(table: pa.Table, name: str, *, what: str) -> pa.Array:

@@ -253,8 +253,7 @@ def _images_beside(path: Location) -> dict[int, int]:
 
 def _file_in(given: Location) -> Location:
     """Return the file of rules in a folder or in that of a build, else that of pairs."""
-    rules = (folder / RULES_FILE for folder in (given, given / RULES_STAGE))
-    return next((path for path in rules if path.is_file()), None) or _folder_of_pairs(given) / IMPLICATIONS_FILE
+    return folders.in_build(given, RULES_STAGE, RULES_FILE) or _folder_of_pairs(given) / IMPLICATIONS_FILE
 
 
 def has_pairs(build: Location) -> bool:
@@ -264,10 +263,9 @@ def has_pairs(build: Location) -> bool:
 
 
 def _folder_of_pairs(given: Location) -> Location:
-    for folder in (given, given / COOCCURRENCE):
-        if (folder / IMPLICATIONS_FILE).is_file():
-            return folder
-    raise UsageError("there are no pairs in it", where=given, remedy="name the folder of pairs, or of a build")
+    if (found := folders.in_build(given, COOCCURRENCE, IMPLICATIONS_FILE)) is None:
+        raise UsageError("there are no pairs in it", where=given, remedy="name the folder of pairs, or of a build")
+    return found.parent
 
 
 def _rows_of(frame: object, vocabulary: Vocabulary) -> pa.Table:

@@ -80,12 +80,11 @@ class Rules(Tables[RulesSummary]):
         Raises:
             UsageError: there are none, or they were made with another vocabulary.
         """
-        given = place(folder, what="folder")
-        where = next((one for one in (given, given / RULES_STAGE) if (one / RULES_FILE).is_file()), None)
-        if where is None:
+        found = folders.in_build(place(folder, what="folder"), RULES_STAGE, RULES_FILE)
+        if found is None:
             raise UsageError("there are no rules in it", where=folder, remedy="name the folder of rules, or a build")
-        refuse_other(vocabulary, [where / RULES_FILE])
-        return cls(where, vocabulary)
+        refuse_other(vocabulary, [found])
+        return cls(found.parent, vocabulary)
 
 
 def learn_rules(

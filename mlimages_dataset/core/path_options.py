@@ -10,7 +10,7 @@ from mlimages_dataset.core.locations import is_url, location, refuse_no_path
 
 
 class LocalPath(click.Path):
-    """A path of this machine. `file://` is one; other URLs are refused, and so is an empty text, the working folder."""
+    """A path of this machine, also as `file://`; other URLs and empty texts are refused."""
 
     def convert(self, value: object, param: click.Parameter | None, ctx: click.Context | None) -> Path:
         """See `click.ParamType.convert`."""

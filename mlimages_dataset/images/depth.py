@@ -43,7 +43,7 @@ def eight_bits(image: Image.Image) -> Image.Image:
     if unread := unread_depth(image):
         raise ValueError(f"its pixels are {unread}, which are not read")
     if not image.mode.startswith("I;16"):
-        return image if image.mode == "L" else image.convert("RGB")
+        return image if image.mode in {"L", "RGB"} else image.convert("RGB")
     upper = (np.asarray(image) >> 8).astype(np.uint8)
     is_negative = getattr(image, "tag_v2", {}).get(_MEANING) == _WHITE_IS_ZERO  # Pillow turns only 8 bits around
     return Image.fromarray(~upper if is_negative else upper)

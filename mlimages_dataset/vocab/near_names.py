@@ -51,9 +51,9 @@ _LOOKS = re.compile(
     r"|gr[ae]y|brown|red|green|blue|yellow|pink|purple|left|right|front|rear|back|side|top|bottom|good|bad|normal"
     r"|other|unknown|positive|regular)\b\W*)+"
 )
-_LOOKS_LAST = re.compile(rf"(?<=\w) (?P<looks>{_LOOKS.pattern})$")
-"""Such words behind a noun, as lists write them: a `banana red` is a banana, and a `car front` is of a car."""
 """Words that say how a thing looks, how old or of which sex it is, or from where it is seen, but not what it is."""
+_LOOKS_LAST = re.compile(rf"(?<=\w) (?:{_LOOKS.pattern})$")
+"""Such words behind a noun, as lists write them: a `banana red` is a banana, and a `car front` is of a car."""
 _OF_AN_ANIMAL = re.compile(r"(?<=\w)(?: (?:male|female|adult|subadult|juvenile|immature))+$")
 """Words behind the name of an animal that say which of them are seen: a red fox juvenile is a red fox."""
 _UNIT = (
@@ -205,11 +205,9 @@ def near_misses(name: str, wordnet: WordNet, n: int = 3) -> tuple[tuple[str, str
     noun itself has none, nor has one that says nothing or what is not there, joins several nouns, or is that of a copy.
     """
     base = parse_name(name).base
-    if says_nothing(base):
+    if wordnet.base_forms(base) or says_nothing(base) or without_amount(base) != base:
         return ()
-    if wordnet.base_forms(base) or denies(name, wordnet) or joined(name, wordnet) or original(name, wordnet):
-        return ()
-    if without_amount(base) != base:
+    if denies(name, wordnet) or joined(name, wordnet) or original(name, wordnet):
         return ()
     base = _NUMBER.sub(" ", base).strip()
     most = min(int(len(base) / _LETTERS_PER_SLIP), _MOST_SLIPS)

@@ -164,7 +164,7 @@ class Surroundings:
         return replace(self, emphasis=min(max(emphasis, EMPHASIS), EMPHASIS_OF_A_KIND))
 
     def with_meat(self) -> Surroundings:
-        """Return the context of a small source, in which animals are eaten if more of its names are foods than animals.
+        """Return the context of a small source, where meat is ahead if more of its other names are foods than animals.
 
         A chicken among dishes is meat.
         """
@@ -223,7 +223,7 @@ def feature_matrix(candidates: Sequence[Candidate], around: Surroundings) -> NDA
                 candidate.is_base_form and name_is_lemma,
                 math.log1p(in_source),
                 around.emphasis * around.source.log_density(synset),
-                file == "noun.food" and "noun.plant" in files,
+                file == _FOOD and "noun.plant" in files,
             ]
         )
     return np.array(rows, dtype=np.float64).reshape(len(candidates), len(FEATURES))

@@ -40,7 +40,7 @@ def built(folder: Path, *, name: str = "photographs", file: str = "packaged:phot
 
 @pytest.fixture(name="build", scope="module")
 def _build(tmp_path_factory: pytest.TempPathFactory) -> ml.Build:
-    return built(tmp_path_factory.mktemp("examples"), name="<b>mine")
+    return built(tmp_path_factory.mktemp("examples"), name="&lt;b&gt;mine")
 
 
 def test_every_photograph_is_shown_with_its_labels_as_the_tables_have_them(build: ml.Build) -> None:
@@ -70,7 +70,8 @@ def test_names_that_are_html_stay_text(build: ml.Build) -> None:
     page = Path(str(build.report)).read_text(encoding="utf-8")
     assert page.count('src="data:image/jpeg;base64,') == 34
     assert 'alt="Eileen Collins, astronaut, by NASA"' in page
-    assert "<b>mine" not in page
+    assert "&lt;b&gt;mine" not in page
+    assert "&amp;lt;b&amp;gt;mine" in page
 
 
 @pytest.mark.slow

@@ -132,7 +132,7 @@ def test_what_goes_wrong_in_the_thread_is_told_by_the_next_call(tmp_path: Path) 
     (tmp_path / "checkpoints").write_text("no folder")
     writer = CheckpointWriter(tmp_path, keep=1, asynchronous=True)
     writer.save(checkpoint(), wait=False)
-    with pytest.raises(UsageError, match="cannot be written"):
+    with pytest.raises(UsageError, match="is a file where a folder should be"):
         writer.wait()
     writer.wait()
 
